@@ -1,0 +1,10 @@
+//! Snapshots of Annals: where states live that spare a recovery most of its events.
+//!
+//! [`SnapshotStore`] is what a backend implements; policies say when a snapshot is taken and retention what is kept.
+
+mod snapshot;
+pub use snapshot::Snapshot;
+mod store;
+pub use store::SnapshotStore;
+mod error;
+pub use error::SnapshotError;
