@@ -4,7 +4,11 @@
 
 mod snapshot;
 pub use snapshot::Snapshot;
+mod stored;
+pub use stored::InvalidSnapshot;
 mod store;
 pub use store::SnapshotStore;
 mod error;
 pub use error::SnapshotError;
+mod memory;
+pub use memory::MemorySnapshotStore;
