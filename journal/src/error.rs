@@ -48,10 +48,10 @@ pub enum JournalError {
         stored: Token,
     },
     /// Certainly not stored, and the same request will be refused again.
-    #[error("rejected: {persistence_id}: {reason}")]
+    #[error("rejected: {what}: {reason}")]
     Rejected {
-        /// Which id.
-        persistence_id: PersistenceId,
+        /// What the request was about: a persistence id, or `record` and its key.
+        what: String,
         /// Why, and what is allowed.
         reason: String,
     },
@@ -86,6 +86,11 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// A request about `what` (a persistence id, a record) that is refused whenever it comes, and why.
+    pub fn rejected(what: impl fmt::Display, reason: impl Into<String>) -> Self {
+        Self::Rejected { what: what.to_string(), reason: reason.into() }
+    }
+
     /// An outcome that is not known, with its cause.
     pub fn unknown(reason: impl Into<String>, source: impl StdError + Send + Sync + 'static) -> Self {
         Self::Unknown { reason: reason.into(), source: Some(Cause::new(source)) }

@@ -193,9 +193,7 @@ impl AtomicWrite {
     /// # Errors
     /// [`JournalError::Rejected`] with the reason.
     pub fn check(&self, limits: Limits) -> Result<(), JournalError> {
-        let rejected = |reason: String| {
-            Err(JournalError::Rejected { persistence_id: self.persistence_id.clone(), reason })
-        };
+        let rejected = |reason: String| Err(JournalError::rejected(&self.persistence_id, reason));
         if self.events.is_empty() {
             return rejected("an append needs at least one event".into());
         }
@@ -215,21 +213,7 @@ impl AtomicWrite {
             if event.persistence_id != self.persistence_id || event.token != self.token {
                 return rejected(format!("event {number:?} names another id or token than its append"));
             }
-            if event.payload.len() > limits.max_payload_bytes {
-                return rejected(format!(
-                    "event {number:?} ({}) has a payload of {} bytes, at most {} are allowed",
-                    event.manifest,
-                    event.payload.len(),
-                    limits.max_payload_bytes
-                ));
-            }
-            if event.tags.len() > Tag::MAX_PER_EVENT {
-                return rejected(format!(
-                    "event {number:?} has {} tags, at most {} are allowed",
-                    event.tags.len(),
-                    Tag::MAX_PER_EVENT
-                ));
-            }
+            limits.check(event)?;
         }
         Ok(())
     }
@@ -242,6 +226,30 @@ pub struct Limits {
     pub max_payload_bytes: usize,
     /// The most events in one append. Every backend takes at least 256.
     pub max_events: usize,
+}
+
+impl Limits {
+    /// Checks what holds for each event by itself: the size of its payload and the count of its tags.
+    ///
+    /// # Errors
+    /// [`JournalError::Rejected`] with the limit that is exceeded.
+    pub fn check(&self, event: &Envelope) -> Result<(), JournalError> {
+        let rejected = |what: String| {
+            let (number, manifest) = (event.seq_nr, &event.manifest);
+            Err(JournalError::rejected(
+                &event.persistence_id,
+                format!("event {number:?} ({manifest}) has {what} are allowed"),
+            ))
+        };
+        let (payload, tags) = (event.payload.len(), event.tags.len());
+        if payload > self.max_payload_bytes {
+            return rejected(format!("a payload of {payload} bytes, at most {}", self.max_payload_bytes));
+        }
+        if tags > Tag::MAX_PER_EVENT {
+            return rejected(format!("{tags} tags, at most {}", Tag::MAX_PER_EVENT));
+        }
+        Ok(())
+    }
 }
 
 /// Where an id stands.
@@ -323,6 +331,27 @@ pub struct StoredEvent {
     pub envelope: Envelope,
     /// The bytes that are stored, for [`Journal::replace`].
     pub bytes: Bytes,
+}
+
+impl StoredEvent {
+    /// Checks what every backend must refuse in [`Journal::replace`] before it looks at its store.
+    ///
+    /// # Errors
+    /// [`JournalError::Rejected`] when `new` is another event than this one, or too large.
+    pub fn check_replacement(&self, new: &Envelope, limits: Limits) -> Result<(), JournalError> {
+        let old = &self.envelope;
+        let same = |envelope: &Envelope| (envelope.seq_nr, envelope.timestamp);
+        if old.persistence_id != new.persistence_id || same(old) != same(new) {
+            return Err(JournalError::rejected(
+                &old.persistence_id,
+                format!(
+                    "event {:?} of {} cannot be replaced by event {:?} of {}: id, number and time stamp must stay",
+                    old.seq_nr, old.timestamp, new.seq_nr, new.timestamp
+                ),
+            ));
+        }
+        limits.check(new)
+    }
 }
 
 /// A piece of the journal in the order of offsets.

@@ -34,7 +34,9 @@ pub use journal::{
     AtomicWrite, Head, Journal, JournalExt, Limits, Page, PageItem, ReplayRange, Replayed, StoredEvent, Write,
 };
 mod records;
-pub use records::{CompareAndSet, RECORD_MAX_BYTES, Record, RecordKey, Records, Revision};
+pub use records::{CompareAndSet, RECORD_MAX_BYTES, Record, RecordKey, Records, Revision, check_record};
+mod not_stored;
+pub use not_stored::NotStored;
 mod error;
 pub use error::{Cause, JournalError};
 

@@ -13,7 +13,7 @@ use crate::{InvalidName, JournalError};
 /// Every change of a key gives it a revision that is higher than all revisions that this key ever had, also when it
 /// was deleted in between; so a revision that was read before a deletion never matches afterwards.
 ///
-/// A value has at most [`RECORD_MAX_BYTES`] bytes; a larger one is [`JournalError::Rejected`]… by its key.
+/// A value has at most [`RECORD_MAX_BYTES`] bytes; setting a larger one is [`JournalError::Rejected`] and changes nothing.
 ///
 /// After [`JournalError::Unknown`] the change may be done or be done later: read, and compare with what was written.
 #[async_trait]
@@ -49,6 +49,18 @@ pub trait Records: fmt::Debug + Send + Sync + 'static {
 
 /// The largest value of a record, in bytes.
 pub const RECORD_MAX_BYTES: usize = 64 * 1024;
+
+/// Checks what every backend must refuse in [`Records::compare_and_set`] before it looks at its store.
+///
+/// # Errors
+/// [`JournalError::Rejected`] when the value has more than [`RECORD_MAX_BYTES`] bytes.
+pub fn check_record(key: &RecordKey, value: &[u8]) -> Result<(), JournalError> {
+    if value.len() <= RECORD_MAX_BYTES {
+        return Ok(());
+    }
+    let reason = format!("a value of {} bytes, at most {RECORD_MAX_BYTES} are allowed", value.len());
+    Err(JournalError::rejected(format_args!("record {key}"), reason))
+}
 
 /// Names a record, such as `reader/balances`: 1 to 640 bytes of UTF-8 without control characters.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
