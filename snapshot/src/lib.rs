@@ -12,3 +12,8 @@ mod error;
 pub use error::SnapshotError;
 mod memory;
 pub use memory::MemorySnapshotStore;
+
+mod policy;
+pub use policy::SnapshotPolicy;
+mod cadence;
+pub use cadence::Cadence;

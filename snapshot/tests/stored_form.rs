@@ -1,5 +1,7 @@
 //! The stored form of snapshots: old files stay readable for ever, and rotten bytes are errors.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use std::path::PathBuf;
 
 use annals_journal::{Codec, Epoch, EventDigest, KeyId, Manifest, PersistenceId, SeqNr, Timestamp, Token};
