@@ -1,0 +1,28 @@
+use annals_journal::{Envelope, Manifest};
+
+use crate::{AdaptError, Encoded};
+
+/// Turns events of a kind into what is stored and back; the one place where types become bytes.
+///
+/// [`KindAdapter`](crate::KindAdapter) is the adapter that every kind starts with. One that reads older shapes is an
+/// adapter around an adapter: it changes what is stored before the inner one sees it, or what the inner one yields.
+// `from_journal` is the counterpart of `to_journal`, not a constructor.
+#[allow(clippy::wrong_self_convention)]
+pub trait EventAdapter<E>: Send + Sync + 'static {
+    /// What is stored of an event.
+    ///
+    /// # Errors
+    /// [`AdaptError::Unencodable`] when it has no stored form; the command is refused, the state stays as it was.
+    fn to_journal(&self, event: &E) -> Result<Encoded, AdaptError>;
+
+    /// Hands `each` the events that a stored one means: usually one; none for what no longer matters; several for
+    /// what was divided since. The payload must be plain: its seal is opened before.
+    ///
+    /// # Errors
+    /// [`AdaptError`] when this build cannot read it; `each` may have been called before. The error does not name the
+    /// persistence id and the number: the caller has them.
+    fn from_journal(&self, stored: &Envelope, each: &mut dyn FnMut(E)) -> Result<(), AdaptError>;
+
+    /// Every manifest that it writes, with the version it writes.
+    fn manifests(&self) -> Vec<(Manifest, u32)>;
+}

@@ -1,0 +1,172 @@
+use annals_journal::{Codec, InvalidName, Manifest};
+
+/// Why a value has no bytes, or bytes are no value.
+///
+/// The messages of this crate's errors are complete: what they contain is not their `source` besides.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CodecError {
+    /// serde_json refused; its message says why and where.
+    #[error("JSON: {0}")]
+    Json(serde_json::Error),
+    /// The bytes are no such protobuf message.
+    #[error("protobuf: {0}")]
+    Protobuf(prost::DecodeError),
+    /// The event has no schema with this index.
+    #[error("there is no schema number {0}")]
+    UnknownSchema(usize),
+    /// A codec of the user's own refused.
+    #[error("{0}")]
+    Custom(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl From<serde_json::Error> for CodecError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Json(error)
+    }
+}
+
+impl From<prost::DecodeError> for CodecError {
+    fn from(error: prost::DecodeError) -> Self {
+        Self::Protobuf(error)
+    }
+}
+
+/// Why an event, a state or a command cannot be stored or read.
+///
+/// All of them lie in the code that runs or in what is stored, so trying again does not help: deploy code that fits.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AdaptError {
+    /// No type of this build is stored under that name.
+    #[error(
+        "manifest {manifest} is unknown to this build: \
+         a variant or type was renamed or removed, so give it its old name with `manifest = \"{manifest}\"`"
+    )]
+    UnknownManifest {
+        /// What the envelope says.
+        manifest: Manifest,
+    },
+    /// Stored by newer code.
+    #[error(
+        "{manifest} version {stored} was stored by a newer build, this one reads {}: run the newer build",
+        versions(*oldest, *newest)
+    )]
+    FromTheFuture {
+        /// What the payload is.
+        manifest: Manifest,
+        /// The version in the journal.
+        stored: u32,
+        /// The oldest version that this build reads.
+        oldest: u32,
+        /// The newest version that this build reads.
+        newest: u32,
+    },
+    /// Stored by older code, and nothing says how to read it today.
+    #[error(
+        "{manifest} version {stored} is older than what this build reads, {}: \
+         add an upcaster from version {stored}",
+        versions(*oldest, *newest)
+    )]
+    NoUpcaster {
+        /// What the payload is.
+        manifest: Manifest,
+        /// The version in the journal.
+        stored: u32,
+        /// The oldest version that this build reads.
+        oldest: u32,
+        /// The newest version that this build reads.
+        newest: u32,
+    },
+    /// Stored in another encoding than this build's.
+    #[error(
+        "{manifest} version {version} is stored as {stored}, this build reads it as {expected}: \
+         a change of codec needs a new version"
+    )]
+    OtherCodec {
+        /// What the payload is.
+        manifest: Manifest,
+        /// The version of both.
+        version: u32,
+        /// What the envelope says.
+        stored: Codec,
+        /// What this build reads.
+        expected: Codec,
+    },
+    /// The bytes do not have the shape that manifest and version promise.
+    #[error(
+        "{manifest} version {version} cannot be read: {reason} \
+         (when its shape changed, it needs a new version)"
+    )]
+    Undecodable {
+        /// What the payload is.
+        manifest: Manifest,
+        /// The version in the journal.
+        version: u32,
+        /// What the codec said.
+        reason: CodecError,
+    },
+    /// The value has no stored form.
+    #[error("{manifest} version {version} cannot be stored: {reason}")]
+    Unencodable {
+        /// What the payload would be.
+        manifest: Manifest,
+        /// The version that it would have.
+        version: u32,
+        /// What the codec said.
+        reason: CodecError,
+    },
+    /// A hand-written `Event` says that it has a schema which it does not list.
+    #[error(
+        "the event says that it has schema number {index}, which its SCHEMAS do not list: correct its `schema`"
+    )]
+    NoSchema {
+        /// What its `schema` answered.
+        index: usize,
+    },
+    /// An adapter of the user's own refused.
+    #[error("{manifest} version {version}: {reason}")]
+    Custom {
+        /// What the payload is.
+        manifest: Manifest,
+        /// The version in the journal.
+        version: u32,
+        /// What the adapter said.
+        reason: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Why the types of a kind cannot be stored; found when the kind is registered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SchemaError {
+    /// The kind and a name make no manifest.
+    #[error("kind {kind:?}: {reason}")]
+    Name {
+        /// The kind.
+        kind: String,
+        /// Which rule is broken.
+        reason: InvalidName,
+    },
+    /// Two variants of one event would be stored under one name.
+    #[error(
+        "kind {kind:?}: two variants are stored as {manifest}: \
+         give one of them another name with #[event(manifest = \"...\")]"
+    )]
+    Duplicate {
+        /// The kind.
+        kind: String,
+        /// The name that both have.
+        manifest: Manifest,
+    },
+    /// Versions begin at 1.
+    #[error("{manifest} has version 0: versions begin at 1")]
+    VersionZero {
+        /// What has no version.
+        manifest: Manifest,
+    },
+}
+
+fn versions(oldest: u32, newest: u32) -> String {
+    if oldest == newest { format!("version {newest}") } else { format!("versions {oldest} to {newest}") }
+}
