@@ -40,5 +40,12 @@ pub use not_stored::NotStored;
 mod error;
 pub use error::{Cause, JournalError};
 
+mod memory;
+pub use memory::MemoryJournal;
+
+mod group_commit;
+pub use group_commit::{GroupCommit, GroupCommitSettings};
+pub mod telemetry;
+
 mod epoch_counter;
 pub use epoch_counter::next_epoch;

@@ -1,0 +1,186 @@
+//! Group commit without a timer.
+//!
+//! ```text
+//! callers   ──┬─ write ─→ queue ─→ batch 1: on its way to the backend
+//!             ├─ write ─→ queue ─┐
+//!             └─ write ─→ queue ─┴→ batch 2: what came meanwhile; goes when batch 1 is answered
+//! ```
+//! An idle journal commits at once, a busy one batches by itself.
+
+mod committer;
+mod queue;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::stream::{BoxStream, StreamExt};
+use tokio::sync::watch;
+
+use self::committer::Committer;
+use self::queue::Queue;
+use crate::telemetry::JournalMetrics;
+use crate::{
+    Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange, Replayed, SeqNr,
+    SliceRange, StoredEvent, Tag, Write,
+};
+
+/// A journal around a journal that turns the writes of many callers into few commits, and records the journal's
+/// [metrics](crate::telemetry).
+///
+/// What arrives while a commit is on its way forms the next one. Writes are committed in the order in which the futures
+/// of [`Journal::write`] are first polled; one call's list is never divided over two commits. Reads and deletions
+/// pass through.
+///
+/// Once an entry is not stored (also when its outcome is unknown), every entry of the same id and token that waits in the
+/// queue at that moment is answered alike without being sent. So a writer may have several appends under way, each
+/// building on the one before: none is stored without its predecessors.
+///
+/// **Bounds.** The queue has no limit of its own, because it holds nothing that its callers do not hold anyway: an entry in it
+/// belongs to a caller that waits, and leaves the queue when the caller goes. Callers bound themselves (an
+/// entity has at most 256 events under way). A commit is bounded by the settings.
+///
+/// **Owner.** One task does the commits. It ends when the last handle is dropped, or by [`GroupCommit::shutdown`],
+/// which waits for it. A clone is another handle.
+///
+/// # Cancel safety
+/// When the future of a [`Journal::write`] is dropped, its entries may be stored or not: what still waits in the queue is
+/// taken out, what is on its way to the backend goes on.
+#[derive(Clone)]
+pub struct GroupCommit {
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    inner: Arc<dyn Journal>,
+    queue: Arc<Queue>,
+    metrics: Arc<JournalMetrics>,
+    /// Errs when the task has ended.
+    ended: watch::Receiver<()>,
+}
+
+/// How large a commit may become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GroupCommitSettings {
+    /// The most entries in one commit; default 1,024. One call's list goes whole, also when it has more.
+    pub max_entries: usize,
+    /// The most bytes in one commit ([`Write::size`]); default 4 MiB. One call's list goes whole, also when it has more.
+    pub max_bytes: usize,
+}
+
+impl Default for GroupCommitSettings {
+    fn default() -> Self {
+        Self { max_entries: 1024, max_bytes: 4 * 1024 * 1024 }
+    }
+}
+
+impl GroupCommit {
+    /// Group commit in front of `inner`; starts its task on the current runtime.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn new(inner: Arc<dyn Journal>, settings: GroupCommitSettings) -> Self {
+        let queue = Arc::new(Queue::default());
+        let metrics = Arc::new(JournalMetrics::new());
+        let (ends, ended) = watch::channel(());
+        let committer =
+            Committer::new(Arc::clone(&inner), Arc::clone(&queue), Arc::clone(&metrics), settings);
+        tokio::spawn(async move {
+            committer.run().await;
+            drop(ends);
+        });
+        Self { handle: Arc::new(Handle { inner, queue, metrics, ended }) }
+    }
+
+    /// Refuses further writes, commits those that wait, and returns when all are answered. Reads go on.
+    pub async fn shutdown(&self) {
+        self.handle.queue.close();
+        let mut ended = self.handle.ended.clone();
+        while ended.changed().await.is_ok() {}
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.queue.close();
+    }
+}
+
+impl fmt::Debug for GroupCommit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("GroupCommit").field(&self.handle.inner).finish()
+    }
+}
+
+#[async_trait]
+impl Journal for GroupCommit {
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Head, JournalError>> {
+        let entries = writes.len();
+        let queue = &self.handle.queue;
+        let error = match queue.push(writes) {
+            Ok(ticket) => match ticket.answer().await {
+                Some(answers) => return answers,
+                None => JournalError::Unknown {
+                    reason: "group commit ended before it answered".into(),
+                    source: None,
+                },
+            },
+            Err(queue::Closed) => JournalError::Unavailable {
+                reason: "group commit was shut down: open the journal anew".into(),
+                source: None,
+            },
+        };
+        vec![Err(error); entries]
+    }
+
+    fn replay(&self, range: ReplayRange) -> BoxStream<'static, Result<Replayed, JournalError>> {
+        let replayed = self.handle.metrics.replayed_events.clone();
+        let items = self.handle.inner.replay(range);
+        items
+            .inspect(move |item| {
+                if let Ok(Replayed::Event(_)) = item {
+                    replayed.increment(1);
+                }
+            })
+            .boxed()
+    }
+
+    async fn head(&self, id: &PersistenceId) -> Result<Head, JournalError> {
+        self.handle.inner.head(id).await
+    }
+
+    async fn delete_to(&self, id: &PersistenceId, to: SeqNr) -> Result<(), JournalError> {
+        self.handle.inner.delete_to(id, to).await?;
+        self.handle.metrics.deletions.increment(1);
+        Ok(())
+    }
+
+    async fn replace(&self, old: &StoredEvent, new: Envelope) -> Result<bool, JournalError> {
+        self.handle.inner.replace(old, new).await
+    }
+
+    async fn events_by_tag(&self, tag: &Tag, after: Offset, limit: usize) -> Result<Page, JournalError> {
+        self.handle.inner.events_by_tag(tag, after, limit).await
+    }
+
+    async fn events_by_slice(
+        &self,
+        slices: SliceRange,
+        after: Offset,
+        limit: usize,
+    ) -> Result<Page, JournalError> {
+        self.handle.inner.events_by_slice(slices, after, limit).await
+    }
+
+    async fn persistence_ids(
+        &self,
+        after: Option<&PersistenceId>,
+        limit: usize,
+    ) -> Result<Vec<PersistenceId>, JournalError> {
+        self.handle.inner.persistence_ids(after, limit).await
+    }
+
+    fn limits(&self) -> Limits {
+        self.handle.inner.limits()
+    }
+}

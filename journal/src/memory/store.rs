@@ -1,0 +1,238 @@
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
+
+use bytes::Bytes;
+
+use super::log::{Log, Row};
+use crate::{
+    Envelope, Head, JournalError, Limits, NotStored, Offset, Page, PageItem, PersistenceId, ReplayRange,
+    Replayed, SeqNr, StoredEvent, Tag, Token, Write,
+};
+
+/// All events, and where each id stands.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    streams: HashMap<PersistenceId, Stream>,
+    /// The keys of `streams`, in order.
+    ids: BTreeSet<PersistenceId>,
+    log: Log,
+}
+
+#[derive(Debug)]
+struct Stream {
+    head: Head,
+    /// Positions of the events `deleted_to + 1 ..= head`.
+    positions: VecDeque<u64>,
+    /// Position of the tombstone of the events up to `deleted_to`.
+    tombstone: Option<u64>,
+}
+
+/// An entry of a list whose events are encoded, or that is refused as it is.
+pub(super) struct EncodedWrite {
+    write: Write,
+    events: Result<Vec<(Bytes, Vec<Tag>)>, JournalError>,
+}
+
+impl EncodedWrite {
+    pub(super) fn new(mut write: Write, limits: Limits) -> Self {
+        let events = match &mut write {
+            Write::Append(append) => append.check(limits).map(|()| {
+                std::mem::take(&mut append.events)
+                    .into_iter()
+                    .map(|event| (event.encode(), event.tags))
+                    .collect()
+            }),
+            Write::Claim { .. } | Write::Verify { .. } => Ok(Vec::new()),
+        };
+        Self { write, events }
+    }
+}
+
+impl Store {
+    /// Decides and stores a list, in order.
+    pub(super) fn write(&mut self, writes: Vec<EncodedWrite>) -> Vec<Result<Head, JournalError>> {
+        let mut not_stored = NotStored::new();
+        writes
+            .into_iter()
+            .map(|EncodedWrite { write, events }| {
+                if let Some(error) = not_stored.earlier(&write) {
+                    return Err(error.clone());
+                }
+                let answer = events.and_then(|events| self.decide(&write, events));
+                if let Err(error) = &answer {
+                    not_stored.remember(write.persistence_id(), write.token(), error);
+                }
+                answer
+            })
+            .collect()
+    }
+
+    fn decide(&mut self, write: &Write, events: Vec<(Bytes, Vec<Tag>)>) -> Result<Head, JournalError> {
+        let (id, token) = (write.persistence_id(), write.token());
+        let head = self.head(id);
+        if head.token > token {
+            return Err(JournalError::outranked(id, token, head.token));
+        }
+        match write {
+            Write::Append(append) if append.expected != head.seq_nr => {
+                let (persistence_id, expected) = (id.clone(), append.expected);
+                Err(JournalError::Conflict { persistence_id, expected, head: head.seq_nr })
+            }
+            Write::Append(_) => Ok(self.append(id, token, events)),
+            Write::Claim { .. } => {
+                let stream = self.stream(id);
+                stream.head.token = token;
+                Ok(stream.head)
+            }
+            Write::Verify { .. } if head.token == token => Ok(head),
+            Write::Verify { .. } => Err(JournalError::outranked(id, token, head.token)),
+        }
+    }
+
+    fn append(&mut self, id: &PersistenceId, token: Token, events: Vec<(Bytes, Vec<Tag>)>) -> Head {
+        let slice = id.slice();
+        let first = self.head(id).seq_nr;
+        let mut positions = Vec::with_capacity(events.len());
+        for (n, (bytes, tags)) in (1..).zip(events) {
+            let row = Row { id: id.clone(), slice, seq_nr: first.plus(n), tags, event: Some(bytes) };
+            positions.push(self.log.push(row));
+        }
+        let stream = self.stream(id);
+        stream.head = Head { seq_nr: first.plus(positions.len() as u64), token, ..stream.head };
+        stream.positions.extend(positions);
+        stream.head
+    }
+
+    fn stream(&mut self, id: &PersistenceId) -> &mut Stream {
+        if !self.streams.contains_key(id) {
+            self.ids.insert(id.clone());
+        }
+        self.streams.entry(id.clone()).or_insert_with(|| Stream {
+            head: Head::EMPTY,
+            positions: VecDeque::new(),
+            tombstone: None,
+        })
+    }
+
+    pub(super) fn head(&self, id: &PersistenceId) -> Head {
+        self.streams.get(id).map_or(Head::EMPTY, |stream| stream.head)
+    }
+
+    /// Puts one tombstone in the place of the last deleted event; it carries the tags of all that were deleted, so that
+    /// a reader by any of them meets it.
+    pub(super) fn delete_to(&mut self, id: &PersistenceId, to: SeqNr) -> Result<(), JournalError> {
+        let head = self.head(id);
+        if to > head.seq_nr {
+            let reason = format!("cannot delete up to {to:?}, the head is {:?}", head.seq_nr);
+            return Err(JournalError::rejected(id, reason));
+        }
+        let Some(stream) = self.streams.get_mut(id) else { return Ok(()) };
+        let Ok(count) = usize::try_from(to.get().saturating_sub(head.deleted_to.get())) else {
+            return Ok(());
+        };
+        let Some(&last) = count.checked_sub(1).and_then(|index| stream.positions.get(index)) else {
+            return Ok(());
+        };
+        let deleted = stream.tombstone.into_iter().chain(stream.positions.drain(..count));
+        let mut tags = BTreeSet::new();
+        for position in deleted {
+            if position == last {
+                continue;
+            }
+            tags.extend(self.log.take(position).into_iter().flat_map(|row| row.tags));
+        }
+        if let Some(row) = self.log.get_mut(last) {
+            tags.extend(row.tags.drain(..));
+            row.tags = tags.into_iter().collect();
+            row.event = None;
+        }
+        stream.tombstone = Some(last);
+        stream.head.deleted_to = to;
+        Ok(())
+    }
+
+    pub(super) fn replace(&mut self, old: &StoredEvent, bytes: Bytes, tags: Vec<Tag>) -> bool {
+        let event = &old.envelope;
+        let position = self.position(&event.persistence_id, event.seq_nr);
+        let Some(row) = position.and_then(|position| self.log.get_mut(position)) else { return false };
+        let unchanged = row.event.as_ref() == Some(&old.bytes);
+        if unchanged {
+            row.event = Some(bytes);
+            row.tags = tags;
+        }
+        unchanged
+    }
+
+    fn position(&self, id: &PersistenceId, seq_nr: SeqNr) -> Option<u64> {
+        let stream = self.streams.get(id)?;
+        let index = seq_nr.get().checked_sub(stream.head.deleted_to.get() + 1)?;
+        stream.positions.get(usize::try_from(index).ok()?).copied()
+    }
+
+    /// Reads the next items of a range and cuts them off; empty at its end.
+    pub(super) fn replay_page(&self, rest: &mut ReplayRange) -> Result<VecDeque<Replayed>, JournalError> {
+        let mut page = VecDeque::new();
+        let deleted_to = self.head(&rest.persistence_id).deleted_to.min(rest.to);
+        if rest.from <= deleted_to {
+            page.push_back(Replayed::Deleted { from: rest.from, to: deleted_to });
+            rest.from = deleted_to.next();
+        }
+        while page.len() < REPLAY_PAGE && rest.limit > 0 && rest.from <= rest.to {
+            let Some(position) = self.position(&rest.persistence_id, rest.from) else { break };
+            let Some(event) = self.log.get(position).and_then(|row| stored_event(position, row)) else {
+                break;
+            };
+            page.push_back(Replayed::Event(event?));
+            rest.from = rest.from.next();
+            rest.limit -= 1;
+        }
+        Ok(page)
+    }
+
+    /// The rows of interest behind an offset. A row is pushed under the lock that gives it its position, so that nothing
+    /// can appear at or before the end.
+    pub(super) fn page(
+        &self,
+        after: Offset,
+        limit: usize,
+        wanted: impl Fn(&Row) -> bool,
+    ) -> Result<Page, JournalError> {
+        let rows = self.log.after(after.minor).filter(|(_, row)| wanted(row)).take(limit);
+        let items = rows.map(|(position, row)| page_item(position, row)).collect::<Result<Vec<_>, _>>()?;
+        let complete_to = match items.last() {
+            Some(last) if items.len() == limit => last.offset(),
+            None if limit == 0 => after,
+            _ => after.max(Offset::of_position(self.log.end())),
+        };
+        Ok(Page { items, complete_to })
+    }
+
+    pub(super) fn persistence_ids(&self, after: Option<&PersistenceId>, limit: usize) -> Vec<PersistenceId> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.ids.range((from, Bound::Unbounded)).take(limit).cloned().collect()
+    }
+}
+
+fn page_item(position: u64, row: &Row) -> Result<PageItem, JournalError> {
+    match stored_event(position, row) {
+        Some(event) => event.map(PageItem::Event),
+        None => Ok(PageItem::Deleted {
+            offset: Offset::of_position(position),
+            persistence_id: row.id.clone(),
+            from: SeqNr::FIRST,
+            to: row.seq_nr,
+        }),
+    }
+}
+
+/// The event of a row; `None` for a tombstone.
+fn stored_event(position: u64, row: &Row) -> Option<Result<StoredEvent, JournalError>> {
+    let bytes = row.event.as_ref()?;
+    let event = Envelope::decode_as(bytes, &row.id, row.seq_nr)
+        .map(|envelope| StoredEvent { offset: Offset::of_position(position), envelope, bytes: bytes.clone() })
+        .map_err(|error| JournalError::corrupt(&row.id, row.seq_nr, error));
+    Some(event)
+}
+
+/// How many items of a replay are read under one lock.
+const REPLAY_PAGE: usize = 256;
