@@ -49,3 +49,6 @@ pub mod telemetry;
 
 mod epoch_counter;
 pub use epoch_counter::next_epoch;
+
+#[cfg(feature = "sqlite")]
+pub mod sqlite;

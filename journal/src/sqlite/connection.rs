@@ -1,0 +1,44 @@
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::Options;
+
+/// The connection that writes.
+pub(super) fn open_writer(path: &Path, options: &Options) -> rusqlite::Result<Connection> {
+    let conn = open(path, options)?;
+    conn.pragma_update(None, "synchronous", options.durability.pragma())?;
+    // Checkpoints are ours, so that one that fails is seen.
+    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+    conn.pragma_update(None, "journal_size_limit", WAL_BYTES_KEPT)?;
+    conn.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+    Ok(conn)
+}
+
+/// A connection that only reads. It is opened for writing all the same, because readers of a write-ahead log write to its index.
+pub(super) fn open_reader(path: &Path, options: &Options) -> rusqlite::Result<Connection> {
+    let conn = open(path, options)?;
+    conn.pragma_update(None, "query_only", true)?;
+    conn.pragma_update(None, "wal_autocheckpoint", 0)?;
+    Ok(conn)
+}
+
+fn open(path: &Path, options: &Options) -> rusqlite::Result<Connection> {
+    // Each connection is used by one thread at a time, so SQLite need not lock it.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let conn = Connection::open_with_flags(path, flags)?;
+    conn.busy_timeout(options.busy_timeout)?;
+    conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    // Savepoints keep old pages in the temporary store.
+    conn.pragma_update(None, "temp_store", "MEMORY")?;
+    Ok(conn)
+}
+
+/// Runs a statement without parameters and results.
+pub(super) fn run(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
+    conn.prepare_cached(sql)?.raw_execute().map(drop)
+}
+
+const STATEMENTS_KEPT: usize = 128;
+const WRITER_CACHE_KIB: i64 = 16 * 1024;
+const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;

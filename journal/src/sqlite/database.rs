@@ -1,0 +1,172 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::{fmt, fs};
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::failure::unavailable;
+use super::readers::{CLOSED, Readers};
+use super::schema;
+use super::writer::{Message, Task, Writer};
+use super::{Durability, OpenError, Options, Schema};
+use crate::JournalError;
+
+/// An open SQLite file: one thread that writes and a few connections that read.
+///
+/// Whoever keeps tables in the file makes them with [`Database::migrate`], changes them with [`Database::transact`], and
+/// reads them with [`Database::read`]. Clones share everything; the connections are closed when the last one is dropped.
+/// Other processes may use the same file at the same time.
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("notes.db");
+/// use annals_journal::sqlite::{Database, Options, Schema};
+///
+/// const NOTES: Schema = Schema { component: "notes", steps: &["CREATE TABLE notes (text TEXT NOT NULL)"] };
+///
+/// # runtime.block_on(async {
+/// let database = Database::open(&path, Options::default()).await?;
+/// database.migrate(&NOTES).await?;
+/// database.transact(|tx| tx.execute("INSERT INTO notes VALUES ('durable')", ())).await?;
+/// let notes: i64 = database.read(|tx| tx.query_row("SELECT count(*) FROM notes", (), |row| row.get(0))).await?;
+/// assert_eq!(notes, 1);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct Database {
+    path: Arc<Path>,
+    options: Options,
+    jobs: mpsc::Sender<Message>,
+    readers: Arc<Readers>,
+}
+
+impl Database {
+    /// Opens the file, or creates it when it is missing (its directory must exist).
+    ///
+    /// Several processes may do so at once. A file that is not ours is not changed.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is in the way and what to do about it.
+    pub async fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        let path = absolute(path.as_ref())?;
+        schema::prepare(&path, &options).await?;
+        let (jobs, queue) = mpsc::channel(QUEUED_JOBS);
+        let readers = Arc::new(Readers::new(path.to_path_buf(), options));
+        let started = {
+            let path = path.to_path_buf();
+            tokio::task::spawn_blocking(move || Writer::start(path, options, queue)).await
+        };
+        match started {
+            Ok(Ok(())) => Ok(Self { path, options, jobs, readers }),
+            Ok(Err(error)) => Err(OpenError::from_rusqlite(&path, &error, options.busy_timeout)),
+            Err(_) => Err(OpenError::CannotOpen {
+                path: path.to_path_buf(),
+                reason: "the runtime shut down meanwhile".into(),
+            }),
+        }
+    }
+
+    /// Brings a component's tables to its newest version, in one transaction.
+    ///
+    /// # Errors
+    /// [`OpenError::NewerSchema`] when a newer build has been here, and what [`Database::open`] gives.
+    pub async fn migrate(&self, schema: &Schema) -> Result<(), OpenError> {
+        schema::migrate(&self.path, &self.options, schema).await
+    }
+
+    /// Runs a job in a transaction and answers once that is committed, as durable as [`Durability`] says.
+    ///
+    /// All jobs that wait at the same time share one transaction and one fsync, in the order in which they came. Each is isolated: one that
+    /// returns an error or panics is undone alone. The job holds the write lock, in the whole file and against other processes, so it
+    /// judges the newest state; it should take milliseconds at most, and prepare its statements with
+    /// [`Connection::prepare_cached`]. It must not begin, commit or undo transactions.
+    ///
+    /// # Errors
+    /// [`JournalError::Unavailable`]: certainly nothing of the job is stored (it failed, or the file is locked, full or closed).
+    /// [`JournalError::Unknown`]: the commit failed in a way that leaves open whether it is stored.
+    /// [`JournalError::Corrupt`]: the file is damaged.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped the job is done or not done, never half done.
+    pub async fn transact<T, F>(&self, job: F) -> Result<T, JournalError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let task = Task { work: Some(job), done: None, reply };
+        self.jobs.send(Message::Job(Box::new(task))).await.map_err(|_| unavailable(CLOSED))?;
+        answer.await.unwrap_or_else(|_| {
+            Err(JournalError::Unknown { reason: "the SQLite writer thread ended".into(), source: None })
+        })
+    }
+
+    /// Runs a job that reads on a blocking thread: all its statements see one state of the file, and everything that was
+    /// answered before the call. It cannot write.
+    ///
+    /// While it runs the write-ahead log cannot start anew, so long readings should be several jobs.
+    ///
+    /// # Errors
+    /// [`JournalError::Unavailable`] and [`JournalError::Corrupt`].
+    pub async fn read<T, F>(&self, job: F) -> Result<T, JournalError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.readers.read(job).await
+    }
+
+    /// Finishes what is queued and closes the connections; whoever asks afterwards is told so.
+    pub async fn close(&self) {
+        self.readers.close();
+        let (closed, done) = oneshot::channel();
+        if self.jobs.send(Message::Close(closed)).await.is_ok() {
+            let _ = done.await;
+        }
+    }
+
+    /// The file, as an absolute path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What an answered change survives.
+    pub fn durability(&self) -> Durability {
+        self.options.durability
+    }
+}
+
+impl fmt::Debug for Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("path", &self.path)
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// SQLite gives some names a meaning of their own (an empty one, `:memory:`, `file:`); an absolute path has none.
+fn absolute(path: &Path) -> Result<Arc<Path>, OpenError> {
+    let cannot = |reason: String| OpenError::CannotOpen { path: path.to_owned(), reason };
+    if path.as_os_str().is_empty() {
+        return Err(cannot("the path is empty; name a file".into()));
+    }
+    let absolute = std::path::absolute(path).map_err(|error| cannot(error.to_string()))?;
+    if absolute.to_str().is_none() {
+        return Err(cannot(
+            "the path is not UTF-8, which SQLite needs; rename the directory or the file".into(),
+        ));
+    }
+    if let Some(directory) = absolute.parent()
+        && !fs::metadata(directory).is_ok_and(|found| found.is_dir())
+    {
+        return Err(OpenError::MissingDirectory { path: absolute.clone(), directory: directory.to_owned() });
+    }
+    Ok(absolute.into())
+}
+
+const QUEUED_JOBS: usize = 1_024;

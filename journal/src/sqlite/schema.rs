@@ -1,0 +1,130 @@
+use std::path::Path;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{Connection as _, Row as _};
+
+use super::{OpenError, Options};
+
+/// The tables of one component, as the steps that made them.
+///
+/// The first step creates version 1, each further one leads to the next version. Released steps never change.
+#[derive(Debug, Clone, Copy)]
+pub struct Schema {
+    /// Whose tables, such as `journal`.
+    pub component: &'static str,
+    /// The statements of each step.
+    pub steps: &'static [&'static str],
+}
+
+impl Schema {
+    fn version(&self) -> u32 {
+        u32::try_from(self.steps.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// Creates the file when it is missing, checks that it is ours, and switches it to a write-ahead log.
+pub(super) async fn prepare(path: &Path, options: &Options) -> Result<(), OpenError> {
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(path, &error, options.busy_timeout);
+    let mut conn = connect(path, options).await.map_err(failed)?;
+    // Before anything is changed: another application's file stays as it is.
+    identify(&mut conn, path, options).await?;
+    let mode: String =
+        sqlx::query_scalar("PRAGMA journal_mode = WAL").fetch_one(&mut conn).await.map_err(failed)?;
+    if mode != "wal" {
+        let reason =
+            format!("its file system cannot share memory, which a write-ahead log needs (mode {mode})");
+        return Err(OpenError::CannotOpen { path: path.to_owned(), reason });
+    }
+    let mut transaction = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    if identify(&mut transaction, path, options).await? == Owner::Nobody {
+        sqlx::raw_sql(CREATE).execute(&mut *transaction).await.map_err(failed)?;
+    }
+    transaction.commit().await.map_err(failed)?;
+    conn.close().await.map_err(failed)
+}
+
+/// Brings a component's tables to the newest version; of several processes that do so at once one does it.
+pub(super) async fn migrate(path: &Path, options: &Options, schema: &Schema) -> Result<(), OpenError> {
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(path, &error, options.busy_timeout);
+    let mut conn = connect(path, options).await.map_err(failed)?;
+    // Holds the write lock from before the version is read.
+    let mut transaction = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let found: u32 = sqlx::query_scalar("SELECT version FROM annals_schema WHERE component = ?")
+        .bind(schema.component)
+        .fetch_optional(&mut *transaction)
+        .await
+        .map_err(failed)?
+        .unwrap_or(0);
+    if found > schema.version() {
+        return Err(OpenError::NewerSchema {
+            path: path.to_owned(),
+            component: schema.component.to_owned(),
+            found,
+            known: schema.version(),
+        });
+    }
+    if found < schema.version() {
+        for step in schema.steps.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
+            sqlx::raw_sql(*step).execute(&mut *transaction).await.map_err(failed)?;
+        }
+        sqlx::query("INSERT OR REPLACE INTO annals_schema(component, version) VALUES (?, ?)")
+            .bind(schema.component)
+            .bind(schema.version())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+    }
+    transaction.commit().await.map_err(failed)?;
+    conn.close().await.map_err(failed)
+}
+
+async fn connect(path: &Path, options: &Options) -> sqlx::Result<SqliteConnection> {
+    let connect = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .busy_timeout(options.busy_timeout)
+        .foreign_keys(false);
+    SqliteConnection::connect_with(&connect).await
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Owner {
+    Annals,
+    Nobody,
+}
+
+async fn identify(conn: &mut SqliteConnection, path: &Path, options: &Options) -> Result<Owner, OpenError> {
+    let failed = |error: sqlx::Error| OpenError::from_sqlx(path, &error, options.busy_timeout);
+    let foreign = |found: String| OpenError::Foreign { path: path.to_owned(), found };
+    let application: i32 =
+        sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *conn).await.map_err(failed)?;
+    let tables = sqlx::query("SELECT name FROM sqlite_schema ORDER BY rowid LIMIT 3")
+        .fetch_all(&mut *conn)
+        .await
+        .map_err(failed)?;
+    match application {
+        APPLICATION_ID => Ok(Owner::Annals),
+        0 if tables.is_empty() => Ok(Owner::Nobody),
+        0 => {
+            let names: Vec<String> = tables.iter().filter_map(|row| row.try_get(0).ok()).collect();
+            Err(foreign(format!("it has tables such as {}", names.join(", "))))
+        }
+        other => Err(foreign(format!("its application id is {other:#x}"))),
+    }
+}
+
+/// "Annl".
+const APPLICATION_ID: i32 = 0x416e_6e6c;
+const CREATE: &str = "\
+PRAGMA application_id = 1097756268;
+CREATE TABLE annals_schema (component TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_is_marked_with_the_id_that_is_looked_for() {
+        assert!(CREATE.contains(&format!("application_id = {APPLICATION_ID};")));
+    }
+}
