@@ -1,0 +1,44 @@
+use std::path::Path;
+
+use anyhow::Result;
+
+use crate::budget::VARIABLE;
+use crate::workspace::Workspace;
+
+/// A test that finds more the longer it looks: a crash loop, a power loss, a model test.
+///
+/// It goes on until it has seen enough, or until the seconds in [`VARIABLE`] are over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Search {
+    pub(crate) name: &'static str,
+    /// The file that holds it, from the root of the workspace.
+    file: &'static str,
+    /// The function.
+    test: &'static str,
+}
+
+/// All of them.
+pub(crate) const ALL: &[Search] = &[];
+
+/// What does not agree between `searches` and the code.
+pub(crate) fn complaints(searches: &[Search], workspace: &Workspace) -> Result<Vec<String>> {
+    let mut complaints = Vec::new();
+    for search in searches {
+        let declared = format!("fn {}(", search.test);
+        if !workspace.read(Path::new(search.file)).is_ok_and(|source| source.contains(&declared)) {
+            complaints.push(format!("`{}`: {} has no `{declared}`", search.name, search.file));
+        }
+    }
+    let literal = format!("\"{VARIABLE}\"");
+    for file in workspace.files_with_extension("rs")? {
+        let known = file.starts_with("xtask")
+            || searches.iter().any(|search| Path::new(search.file).parent() == file.parent());
+        if !known && workspace.read(&file)?.contains(&literal) {
+            complaints.push(format!(
+                "{} reads {VARIABLE}, and no search of its folder is listed in xtask/src/search.rs",
+                file.display()
+            ));
+        }
+    }
+    Ok(complaints)
+}

@@ -1,0 +1,39 @@
+use anyhow::Result;
+
+use crate::cargo_output::{self, Suite};
+use crate::step::{Context, Outcome};
+use crate::{budget, search};
+
+/// All tests: unit, integration and example tests, then the doc tests, each to its end.
+pub(super) fn run(context: &Context<'_>) -> Result<Outcome> {
+    let complaints = search::complaints(search::ALL, context.workspace)?;
+    let mut all_ok = complaints.is_empty();
+    let mut printed = String::new();
+    for targets in [&["--tests", "--examples"][..], &["--doc"]] {
+        let mut args = vec!["test", "--workspace", "--all-features", "--locked", "--no-fail-fast"];
+        args.extend(targets);
+        let share = context.budget.share().as_secs().to_string();
+        let invocation = context.cargo(&args).env(budget::VARIABLE, &share);
+        let shown = invocation.shown().to_owned();
+        let result = context.run(invocation)?;
+        all_ok &= result.success;
+        printed.push_str(&format!("$ {shown}\n{}", result.text));
+    }
+    let suites = cargo_output::suites(&printed);
+    let (passed, failed) = totals(&suites);
+    let ignored: u64 = suites.iter().map(|suite| suite.ignored).sum();
+    let mut note = format!("{passed} passed, {failed} failed");
+    if ignored > 0 {
+        note.push_str(&format!(", {ignored} ignored"));
+    }
+    let mut details = cargo_output::failures(&printed);
+    for complaint in complaints {
+        details.push_str(&format!("FAILED: {complaint}\n"));
+    }
+    Ok(Outcome { ok: all_ok && failed == 0, note, details, suites })
+}
+
+/// Passed and failed tests of all suites.
+pub(crate) fn totals(suites: &[Suite]) -> (u64, u64) {
+    suites.iter().fold((0, 0), |(passed, failed), suite| (passed + suite.passed, failed + suite.failed))
+}
