@@ -47,6 +47,8 @@ mod group_commit;
 pub use group_commit::{GroupCommit, GroupCommitSettings};
 pub mod telemetry;
 
+mod readers;
+pub use readers::{Reader, ReaderName, Readers};
 mod epoch_counter;
 pub use epoch_counter::next_epoch;
 

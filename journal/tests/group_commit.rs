@@ -1,5 +1,7 @@
 //! What group commit adds to a journal: batches, order, and answers whatever happens behind it.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 mod support;
 
 use std::sync::atomic::{AtomicBool, Ordering};

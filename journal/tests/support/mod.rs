@@ -1,5 +1,5 @@
 //! Shared by the tests of this crate.
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, clippy::unwrap_used, reason = "a part of each test binary")]
 
 use annals_journal::{
     AtomicWrite, Codec, Envelope, Epoch, Manifest, PersistenceId, SeqNr, Timestamp, Token, Write, WriterId,
