@@ -17,3 +17,6 @@ mod policy;
 pub use policy::SnapshotPolicy;
 mod cadence;
 pub use cadence::Cadence;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
