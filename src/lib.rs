@@ -1,1 +1,37 @@
 //! Annals: event sourcing for Rust, centred on persistent actors.
+//!
+//! A domain aggregate is a [`PersistentActor`](prelude::PersistentActor): commands come in, events are decided, made durable in a
+//! journal and folded into state. [`Annals::builder`] wires a node; this crate only puts the member crates together.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`prelude`] | what an aggregate and its callers need |
+//! | [`actors`] | persistent actors, nodes, references to entities |
+//! | [`journal`] | what an event is on disk, the traits of a backend, the backends |
+//! | [`snapshot`] | snapshot stores, policies, retention |
+//! | [`migrations`] | events and commands as bytes: schemas, adapters, the derive macros |
+
+pub use annals_actors as actors;
+pub use annals_journal as journal;
+pub use annals_migrations as migrations;
+pub use annals_snapshot as snapshot;
+
+mod builder;
+pub use builder::{Annals, Builder, StartError};
+
+/// What an aggregate and its callers need.
+pub mod prelude {
+    pub use annals_actors::{
+        AskError, Context, Effect, EntityRef, Failure, Handle, Kind, NeverRejected, Node, PersistentActor,
+        ServiceNeeds,
+    };
+    pub use annals_journal::{PersistenceId, SeqNr, Tag, Timestamp};
+    pub use annals_migrations::{Command, Event};
+    pub use annals_snapshot::SnapshotPolicy;
+
+    pub use crate::Annals;
+}
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -123,16 +123,7 @@ impl Envelope {
     ///
     /// A snapshot keeps the digest of its last event, so that recovery can tell whether both belong to one history.
     pub fn digest(&self) -> EventDigest {
-        let mut hash = Sha256::new();
-        hash.update(self.persistence_id.as_str().as_bytes());
-        hash.update([0]);
-        for number in
-            [self.seq_nr.get(), self.token.epoch.0, self.token.activation, self.timestamp.as_micros()]
-        {
-            hash.update(number.to_be_bytes());
-        }
-        hash.update(self.writer.as_bytes());
-        EventDigest(hash.finalize().into())
+        EventDigest::of(&self.persistence_id, self.seq_nr, self.token, self.writer, self.timestamp)
     }
 
     fn from_wire(wire: Wire, known: Option<&PersistenceId>) -> Result<Self, InvalidEnvelope> {
@@ -171,6 +162,26 @@ impl Envelope {
 /// Identity of an event, see [`Envelope::digest`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EventDigest(pub [u8; 32]);
+
+impl EventDigest {
+    /// The digest of the event with these fields.
+    pub fn of(
+        id: &PersistenceId,
+        seq_nr: SeqNr,
+        token: Token,
+        writer: WriterId,
+        timestamp: Timestamp,
+    ) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(id.as_str().as_bytes());
+        hash.update([0]);
+        for number in [seq_nr.get(), token.epoch.0, token.activation, timestamp.as_micros()] {
+            hash.update(number.to_be_bytes());
+        }
+        hash.update(writer.as_bytes());
+        Self(hash.finalize().into())
+    }
+}
 
 /// A W3C `traceparent`, as the bytes of its text.
 #[derive(Debug, Clone, PartialEq, Eq)]

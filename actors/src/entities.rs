@@ -1,0 +1,135 @@
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use annals_journal::{PersistenceId, Timestamp};
+use annals_migrations::StateAdapter;
+use annals_snapshot::Snapshot;
+use tokio::sync::mpsc;
+
+use crate::context::Identity;
+use crate::delivery::Delivery;
+use crate::driver::Driver;
+use crate::entity::Rules;
+use crate::node::Shared;
+use crate::services::Services;
+use crate::{Failure, Kind, PersistentActor, ServiceNeeds, StartError};
+
+/// The entities of one kind that are in memory.
+///
+/// Commands go into a mailbox under the lock of its part of the map, and an entity leaves under the same lock: so none is lost between
+/// an entity that goes and the one that comes.
+pub(crate) struct Entities<A: PersistentActor> {
+    pub(crate) node: Arc<Shared>,
+    pub(crate) rules: Arc<Rules<A>>,
+    pub(crate) passivate_after: Option<Duration>,
+    pub(crate) work_limit: Duration,
+    services: Services,
+    needs: Arc<ServiceNeeds>,
+    mailbox: usize,
+    hasher: RandomState,
+    parts: Vec<Mutex<Part<A>>>,
+}
+
+type Part<A> = HashMap<PersistenceId, mpsc::Sender<Box<dyn Delivery<A>>>>;
+
+/// So many that two cores seldom meet at one.
+const PARTS: usize = 64;
+
+impl<A: PersistentActor> Entities<A> {
+    pub(crate) fn new(kind: Kind<A>, node: Arc<Shared>) -> Result<Self, StartError> {
+        let rules = Rules {
+            epoch: node.epoch,
+            writer: node.writer,
+            activations: Arc::clone(&node.activations),
+            adapter: kind.adapter()?,
+            states: StateAdapter::new(A::KIND, A::STATE_VERSION)?,
+            snapshots: kind.snapshots,
+            limits: node.journal.limits(),
+            bounds: kind.bounds,
+        };
+        Ok(Self {
+            node,
+            rules: Arc::new(rules),
+            passivate_after: kind.passivate_after,
+            work_limit: kind.work_limit,
+            services: kind.services,
+            needs: Arc::new(Kind::<A>::needs()),
+            mailbox: kind.mailbox,
+            hasher: RandomState::new(),
+            parts: (0..PARTS).map(|_| Mutex::default()).collect(),
+        })
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.node.environment.clock.now()
+    }
+
+    pub(crate) fn identity(&self, id: &PersistenceId) -> Arc<Identity> {
+        Arc::new(Identity {
+            persistence_id: id.clone(),
+            services: self.services.clone(),
+            needs: Arc::clone(&self.needs),
+            environment: self.node.environment.clone(),
+            work_limit: self.work_limit,
+        })
+    }
+
+    /// Puts a command into the entity's mailbox, waking the entity when it is not in memory.
+    pub(crate) fn deliver(
+        self: &Arc<Self>,
+        id: &PersistenceId,
+        delivery: Box<dyn Delivery<A>>,
+    ) -> Result<(), Failure> {
+        if self.node.stop.is_cancelled() {
+            return Err(Failure::Stopping { persistence_id: id.clone() });
+        }
+        let mut part = self.part(id);
+        let delivery = match part.get(id) {
+            Some(mailbox) => match mailbox.try_send(delivery) {
+                Ok(()) => {
+                    self.node.metrics.mailbox_depth.increment(1.0);
+                    return Ok(());
+                }
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    self.node.metrics.failures.increment(1);
+                    return Err(Failure::MailboxFull { persistence_id: id.clone(), capacity: self.mailbox });
+                }
+                // Its task has ended without leaving, which only a panic of ours can do: a new one takes over.
+                Err(mpsc::error::TrySendError::Closed(delivery)) => delivery,
+            },
+            None => delivery,
+        };
+        let (mailbox, receiver) = mpsc::channel(self.mailbox);
+        // A fresh mailbox has room.
+        let _ = mailbox.try_send(delivery);
+        self.node.metrics.mailbox_depth.increment(1.0);
+        part.insert(id.clone(), mailbox);
+        drop(part);
+        let driver = Driver::new(id.clone(), Arc::clone(self), receiver);
+        self.node.tasks.spawn(driver.run());
+        Ok(())
+    }
+
+    /// Takes an entity out of the map when `leaves` says so under the lock.
+    pub(crate) fn remove_if(&self, id: &PersistenceId, leaves: impl FnOnce() -> bool) -> bool {
+        let mut part = self.part(id);
+        let leaves = leaves();
+        if leaves {
+            part.remove(id);
+        }
+        leaves
+    }
+
+    /// Stores a snapshot and prunes behind it; a failure is logged and counted by the keeper.
+    pub(crate) async fn save(&self, snapshot: Snapshot) -> bool {
+        self.node.snapshots.save(snapshot).await.is_ok()
+    }
+
+    fn part(&self, id: &PersistenceId) -> MutexGuard<'_, Part<A>> {
+        let part = usize::try_from(self.hasher.hash_one(id)).unwrap_or_default() % PARTS;
+        // The map is whole at every point where its holder could panic.
+        self.parts[part].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

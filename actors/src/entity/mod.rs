@@ -1,0 +1,377 @@
+//! The life of one entity as a state machine: recovering, running, persisting, stashing, snapshotting.
+//!
+//! No clock, randomness, task or socket: an [`Input`] goes in with the time, [`Action`]s come out, a driver performs them.
+//!
+//! ```text
+//!            ┌────────────── lost race, unknown outcome, panic ──────────────┐
+//!            ▼                                                               │
+//! start ─→ Claiming ─→ Loading ⇄ (older snapshot) ─→ Replaying ─────────→ Running ─→ Stopped
+//!            │  ▲                                        │                   ▲
+//!            │  └─ Resting ◄── journal unavailable ──────┘                   │
+//!            ├───────────────── nothing stored ever ─────────────────────────┘
+//!            └─→ Settling ─→ Stopped     (fenced while an outcome was unknown)
+//! ```
+//!
+//! Commands that were decided and are not durable are *held*. When the state that they were decided on is thrown away, those
+//! whose events may be stored are *lost* until recovery has read the journal: then they are answered with the reply
+//! that they had, or decided again.
+
+mod action;
+mod held;
+mod recovery;
+mod rules;
+mod running;
+mod waiting;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use annals_journal::{JournalError, Timestamp, Token};
+
+pub(crate) use action::{Action, Input, Report, RestartReason, StopReason, WorkOutput};
+use held::{Held, Lost};
+use recovery::{Claiming, Loading, Replaying, Settling};
+pub(crate) use rules::{Activations, Bounds, Rules};
+use running::{Running, Setback};
+use waiting::{Stashed, Waiting};
+
+use crate::context::Identity;
+use crate::delivery::Delivery;
+use crate::{Failure, PersistentActor, RecoveryError};
+
+/// See the module.
+pub(crate) struct Entity<A: PersistentActor> {
+    identity: Arc<Identity>,
+    rules: Arc<Rules<A>>,
+    phase: Phase<A>,
+    /// Commands to decide before any from the mailbox, oldest first.
+    retry: VecDeque<Waiting<A>>,
+    stash: VecDeque<Stashed<A>>,
+    lost: Option<Lost<A>>,
+    arrivals: u64,
+    /// Since when recovery meets a journal that cannot be asked.
+    trouble_since: Option<Timestamp>,
+    setbacks: u32,
+    /// A save is on its way.
+    saving: bool,
+    out: Vec<Action<A>>,
+}
+
+enum Phase<A: PersistentActor> {
+    Claiming(Claiming),
+    Resting,
+    Loading(Loading),
+    Replaying(Replaying<A>),
+    Settling(Settling),
+    Running(Box<Running<A>>),
+    Stopped,
+}
+
+impl<A: PersistentActor> Entity<A> {
+    /// An entity that begins with a claim.
+    pub(crate) fn start(identity: Arc<Identity>, rules: Arc<Rules<A>>) -> Self {
+        let mut entity = Self {
+            identity,
+            rules,
+            phase: Phase::Stopped,
+            retry: VecDeque::new(),
+            stash: VecDeque::new(),
+            lost: None,
+            arrivals: 0,
+            trouble_since: None,
+            setbacks: 0,
+            saving: false,
+            out: Vec::new(),
+        };
+        entity.claim();
+        entity
+    }
+
+    /// Takes in what happened; [`Entity::actions`] has what is to be done.
+    pub(crate) fn step(&mut self, now: Timestamp, input: Input<A>) {
+        match input {
+            Input::Command(delivery) => self.command(now, delivery),
+            Input::Claimed(result) => self.claimed(now, result),
+            Input::Rested => {
+                if matches!(self.phase, Phase::Resting) {
+                    self.claim();
+                }
+            }
+            Input::Loaded(result) => self.loaded(now, result),
+            Input::Replayed(result) => self.replayed(now, result),
+            Input::Written(result) => self.written(result),
+            Input::Worked(output) => self.worked(now, output),
+            Input::Saved { stored } => self.saved(now, stored),
+            Input::Idle => self.idle(now),
+            Input::Stop => self.stop(now),
+            Input::WakeAgain => self.wake_again(),
+        }
+        self.decide_waiting(now);
+    }
+
+    /// What is to be done since the last call, in this order.
+    pub(crate) fn actions(&mut self) -> std::vec::Drain<'_, Action<A>> {
+        self.out.drain(..)
+    }
+
+    /// Whether something is to be done.
+    pub(crate) fn has_actions(&self) -> bool {
+        !self.out.is_empty()
+    }
+
+    /// The last event that the newest state has seen; `None` while recovering.
+    pub(crate) fn decided(&self) -> Option<annals_journal::SeqNr> {
+        match &self.phase {
+            Phase::Running(running) => Some(running.decided()),
+            _ => None,
+        }
+    }
+
+    /// Whether a command may come in now; otherwise it waits in the mailbox.
+    pub(crate) fn accepts_commands(&self) -> bool {
+        self.retry.is_empty()
+            && match &self.phase {
+                Phase::Running(running) => running.accepts_commands(&self.rules.bounds),
+                _ => false,
+            }
+    }
+
+    /// Whether nothing is on its way and nobody waits: the entity may be passivated.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.retry.is_empty()
+            && self.stash.is_empty()
+            && matches!(&self.phase, Phase::Running(running) if running.is_quiet() && !running.is_stopping())
+    }
+
+    /// How many commands are decided and wait for the disk.
+    pub(crate) fn held(&self) -> usize {
+        match &self.phase {
+            Phase::Running(running) => running.held(),
+            _ => self.lost.as_ref().map_or(0, Lost::len),
+        }
+    }
+
+    fn command(&mut self, now: Timestamp, delivery: Box<dyn Delivery<A>>) {
+        self.arrivals += 1;
+        let waiting = Waiting { delivery, arrival: self.arrivals };
+        if self.accepts_commands() {
+            self.decide(now, waiting);
+        } else {
+            self.retry.push_back(waiting);
+        }
+    }
+
+    /// Decides what waits, as long as commands may come in.
+    fn decide_waiting(&mut self, now: Timestamp) {
+        while let Phase::Running(running) = &self.phase
+            && running.accepts_commands(&self.rules.bounds)
+            && let Some(waiting) = self.retry.pop_front()
+        {
+            self.decide(now, waiting);
+        }
+        self.stop_when_quiet();
+    }
+
+    fn decide(&mut self, now: Timestamp, waiting: Waiting<A>) {
+        let Phase::Running(running) = &mut self.phase else {
+            self.retry.push_back(waiting);
+            return;
+        };
+        if !waiting.delivery.begin() {
+            self.out.push(Action::Report(Report::CallerGone));
+            return;
+        }
+        let mut ground = Ground {
+            identity: &self.identity,
+            rules: &self.rules,
+            retry: &mut self.retry,
+            stash: &mut self.stash,
+            saving: &mut self.saving,
+            out: &mut self.out,
+        };
+        if let Err(setback) = running.decide(now, waiting, &mut ground) {
+            self.throw_away(setback);
+        }
+    }
+
+    fn written(&mut self, result: Result<annals_journal::Head, JournalError>) {
+        let Phase::Running(running) = &mut self.phase else { return };
+        match result {
+            Ok(_) => {
+                self.setbacks = 0;
+                running.acknowledge(&mut self.saving, &mut self.out);
+            }
+            Err(error) => self.throw_away(Setback::Journal(error)),
+        }
+    }
+
+    fn worked(&mut self, now: Timestamp, output: WorkOutput) {
+        let Phase::Running(running) = &mut self.phase else { return };
+        let mut ground = Ground {
+            identity: &self.identity,
+            rules: &self.rules,
+            retry: &mut self.retry,
+            stash: &mut self.stash,
+            saving: &mut self.saving,
+            out: &mut self.out,
+        };
+        if let Err(setback) = running.resume(now, output, &mut ground) {
+            self.throw_away(setback);
+        }
+    }
+
+    fn saved(&mut self, now: Timestamp, stored: bool) {
+        self.saving = false;
+        if let Phase::Running(running) = &mut self.phase {
+            running.saved(now, stored);
+        }
+    }
+
+    fn idle(&mut self, now: Timestamp) {
+        if self.is_idle()
+            && let Phase::Running(running) = &mut self.phase
+        {
+            running.passivate(now);
+        }
+    }
+
+    /// Stops once what was decided is durable; the rest is answered with a failure.
+    fn stop(&mut self, now: Timestamp) {
+        match &mut self.phase {
+            Phase::Running(running) => running.stop(now, &mut self.retry, &mut self.out),
+            Phase::Stopped => {}
+            _ if self.lost.is_some() => {
+                // Outcomes are being settled: what waits is refused, what may be stored is not given up.
+                let failure = self.stopping();
+                self.refuse_waiting(&failure);
+                if let Some(lost) = &mut self.lost {
+                    lost.stop_afterwards = true;
+                }
+            }
+            _ => self.halt(StopReason::Stopped, &self.stopping()),
+        }
+    }
+
+    /// After passivation, when someone already waits again.
+    fn wake_again(&mut self) {
+        if matches!(self.phase, Phase::Stopped) {
+            self.claim();
+        }
+    }
+
+    fn stop_when_quiet(&mut self) {
+        let Phase::Running(running) = &mut self.phase else { return };
+        let Some(reason) =
+            running.ready_to_stop(&self.identity, &self.rules, &mut self.saving, &mut self.out)
+        else {
+            return;
+        };
+        match reason {
+            StopReason::Passivated if !self.retry.is_empty() || !self.stash.is_empty() => {
+                self.phase = Phase::Stopped;
+                self.out.push(Action::Stop(StopReason::PassivatedWhileNeeded));
+            }
+            StopReason::Passivated => {
+                self.phase = Phase::Stopped;
+                self.out.push(Action::Stop(StopReason::Passivated));
+            }
+            reason => self.halt(reason, &self.stopping()),
+        }
+    }
+
+    /// The state is no longer the journal's: recover under a new activation, or stop when a newer epoch owns the id.
+    fn throw_away(&mut self, setback: Setback<A>) {
+        let Phase::Running(running) = std::mem::replace(&mut self.phase, Phase::Stopped) else { return };
+        self.out.push(Action::ForgetWrites);
+        self.out.push(Action::CancelWork);
+        let reason = setback.reason();
+        let fenced = match &setback {
+            Setback::Journal(error @ JournalError::Fenced { .. }) => Some(self.fenced(error)),
+            _ => None,
+        };
+        let rest = running.dissolve(setback, &self.identity, &mut self.out);
+        self.out.push(Action::Report(Report::Restart { reason, held: rest.held.len() }));
+        self.retry.extend(rest.undecided);
+        if rest.maybe_stored {
+            self.lost = Some(Lost::new(rest.token, rest.durable, rest.held, rest.stop_afterwards));
+        } else {
+            let durable = rest.durable;
+            self.retry.extend(rest.held.into_iter().map(Held::undo));
+            self.reconsider_stash(durable);
+        }
+        self.order_retry();
+        if let Some(failure) = fenced {
+            self.halt(StopReason::Fenced, &failure);
+            return;
+        }
+        if rest.stop_afterwards && self.lost.is_none() {
+            self.halt(StopReason::Stopped, &self.stopping());
+            return;
+        }
+        self.setbacks = self.setbacks.saturating_add(1);
+        match reason {
+            // The first time at once: a lost race needs no pause.
+            _ if self.setbacks <= 1 => self.claim(),
+            RestartReason::Conflict | RestartReason::Superseded => self.claim(),
+            _ => self.rest(),
+        }
+    }
+
+    /// Commands stashed on a state that is gone are decided again.
+    fn reconsider_stash(&mut self, still_there: annals_journal::SeqNr) {
+        let (keep, again): (VecDeque<_>, VecDeque<_>) =
+            self.stash.drain(..).partition(|stashed| stashed.rests_on <= still_there);
+        self.stash = keep;
+        self.retry.extend(again.into_iter().map(|stashed| stashed.waiting));
+    }
+
+    fn order_retry(&mut self) {
+        self.retry.make_contiguous().sort_by_key(|waiting| waiting.arrival);
+    }
+
+    fn fenced(&self, error: &JournalError) -> Failure {
+        Failure::Fenced { persistence_id: self.identity.persistence_id.clone(), reason: error.to_string() }
+    }
+
+    fn stopping(&self) -> Failure {
+        Failure::Stopping { persistence_id: self.identity.persistence_id.clone() }
+    }
+
+    fn refuse_waiting(&mut self, failure: &Failure) {
+        let stashed = self.stash.drain(..).map(|stashed| stashed.waiting);
+        let waiting = self.retry.drain(..).chain(stashed);
+        self.out.extend(waiting.map(|waiting| Action::Fail(waiting.delivery, failure.clone())));
+    }
+
+    /// The end: everyone who waits is answered.
+    fn halt(&mut self, reason: StopReason, failure: &Failure) {
+        if let Some(lost) = self.lost.take() {
+            self.out.extend(lost.into_unknown());
+        }
+        self.refuse_waiting(failure);
+        self.phase = Phase::Stopped;
+        self.out.push(Action::RefuseMailbox(failure.clone()));
+        self.out.push(Action::Stop(reason));
+    }
+
+    fn fail_recovery(&mut self, error: RecoveryError) {
+        self.out.push(Action::Report(Report::RecoveryFailed(error.clone())));
+        let failure =
+            Failure::RecoveryFailed { persistence_id: self.identity.persistence_id.clone(), reason: error };
+        self.halt(StopReason::RecoveryFailed, &failure);
+    }
+
+    fn token(&self) -> Token {
+        self.rules.activations.next(self.rules.epoch)
+    }
+}
+
+/// What a running entity may touch besides itself.
+pub(crate) struct Ground<'a, A: PersistentActor> {
+    identity: &'a Arc<Identity>,
+    rules: &'a Rules<A>,
+    retry: &'a mut VecDeque<Waiting<A>>,
+    stash: &'a mut VecDeque<Stashed<A>>,
+    saving: &'a mut bool,
+    out: &'a mut Vec<Action<A>>,
+}

@@ -1,0 +1,554 @@
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use annals_journal::{AtomicWrite, Envelope, EventDigest, JournalError, SeqNr, Timestamp, Token, Write};
+use annals_migrations::Encoded;
+use annals_snapshot::{Cadence, Snapshot};
+
+use super::held::{Held, Rest};
+use super::waiting::{Stashed, Waiting};
+use super::{Action, Bounds, Ground, Report, RestartReason, Rules, StopReason, WorkOutput};
+use crate::context::Identity;
+use crate::delivery::Turn;
+use crate::effect::{After, Events, Outcome, Work};
+use crate::panic::message;
+use crate::{Failure, PersistentActor};
+
+/// A recovered entity: decides on its newest state while appends are on their way.
+pub(super) struct Running<A: PersistentActor> {
+    token: Token,
+    state: A,
+    /// The last event that the state has seen.
+    decided: SeqNr,
+    /// The last event that is known to be durable.
+    durable: SeqNr,
+    last_event: LastEvent,
+    last_token: Token,
+    /// Writes without an answer, oldest first.
+    unanswered: VecDeque<Unanswered>,
+    unanswered_events: usize,
+    unanswered_bytes: usize,
+    /// The newest write, and the newest that was answered.
+    issued: u64,
+    answered: u64,
+    held: VecDeque<Held<A>>,
+    work: Option<Working<A>>,
+    cadence: Cadence,
+    /// A snapshot that waits until its last event is durable.
+    snapshot: Option<(u64, Box<Snapshot>)>,
+    stopping: Option<StopReason>,
+    /// The last opportunity for a snapshot was used.
+    tried_last_snapshot: bool,
+    now: Timestamp,
+}
+
+/// What identifies the last event, for a snapshot.
+enum LastEvent {
+    /// Read at recovery; `None`: it was deleted, or there is none.
+    Recovered(Option<EventDigest>),
+    /// Written under this token at this time.
+    Own(Timestamp),
+}
+
+/// A write on its way.
+struct Unanswered {
+    /// The last event; `None`: a verification.
+    last: Option<SeqNr>,
+    events: usize,
+    bytes: usize,
+}
+
+/// A command that does asynchronous work before its decision.
+struct Working<A: PersistentActor> {
+    waiting: Waiting<A>,
+    /// The work waits until this write is answered.
+    ticket: u64,
+    start: Option<(Work, Duration)>,
+}
+
+/// Why the state must be thrown away.
+pub(super) enum Setback<A: PersistentActor> {
+    /// A write was not stored, or may not be.
+    Journal(JournalError),
+    /// The handler, `apply` or a reply panicked.
+    Panicked { waiting: Waiting<A>, message: String },
+    /// Events were applied that the journal would refuse.
+    Unstorable { waiting: Waiting<A>, reason: String },
+}
+
+impl<A: PersistentActor> Setback<A> {
+    pub(super) fn reason(&self) -> RestartReason {
+        match self {
+            Self::Panicked { .. } => RestartReason::Panicked,
+            Self::Unstorable { .. } => RestartReason::Rejected,
+            Self::Journal(error) => match error {
+                JournalError::Conflict { .. } => RestartReason::Conflict,
+                JournalError::Fenced { .. } => RestartReason::Fenced,
+                JournalError::Superseded { .. } => RestartReason::Superseded,
+                JournalError::Rejected { .. } => RestartReason::Rejected,
+                JournalError::Unavailable { .. } => RestartReason::Unavailable,
+                JournalError::Corrupt { .. } => RestartReason::Corrupt,
+                // Unknown, and what later versions of the journal may answer: assume the worst.
+                _ => RestartReason::Unknown,
+            },
+        }
+    }
+}
+
+impl<A: PersistentActor> Running<A> {
+    pub(super) fn new(
+        token: Token,
+        state: A,
+        head: SeqNr,
+        last_event: Option<(EventDigest, Token)>,
+        cadence: Cadence,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            token,
+            state,
+            decided: head,
+            durable: head,
+            last_event: LastEvent::Recovered(last_event.map(|(digest, _)| digest)),
+            last_token: last_event.map_or(token, |(_, token)| token),
+            unanswered: VecDeque::new(),
+            unanswered_events: 0,
+            unanswered_bytes: 0,
+            issued: 0,
+            answered: 0,
+            held: VecDeque::new(),
+            work: None,
+            cadence,
+            snapshot: None,
+            stopping: None,
+            tried_last_snapshot: false,
+            now,
+        }
+    }
+
+    pub(super) fn decided(&self) -> SeqNr {
+        self.decided
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    pub(super) fn accepts_commands(&self, bounds: &Bounds) -> bool {
+        self.stopping.is_none()
+            && self.work.is_none()
+            && self.unanswered_events < bounds.events
+            && self.unanswered_bytes < bounds.bytes
+            && self.held.len() < bounds.held
+    }
+
+    /// Nothing is on its way.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.unanswered.is_empty() && self.held.is_empty() && self.work.is_none()
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stopping.is_some()
+    }
+
+    pub(super) fn passivate(&mut self, now: Timestamp) {
+        self.now = now;
+        self.stopping.get_or_insert(StopReason::Passivated);
+    }
+
+    pub(super) fn stop(
+        &mut self,
+        now: Timestamp,
+        retry: &mut VecDeque<Waiting<A>>,
+        out: &mut Vec<Action<A>>,
+    ) {
+        self.now = now;
+        self.stopping = Some(StopReason::Stopped);
+        if let Some(work) = self.work.take() {
+            work.waiting.delivery.undo();
+            retry.push_back(work.waiting);
+            out.push(Action::CancelWork);
+        }
+    }
+
+    /// Decides a command.
+    pub(super) fn decide(
+        &mut self,
+        now: Timestamp,
+        mut waiting: Waiting<A>,
+        ground: &mut Ground<'_, A>,
+    ) -> Result<(), Setback<A>> {
+        self.now = now;
+        let turn = Turn { entity: ground.identity, seq_nr: self.decided, now };
+        let (state, delivery) = (&self.state, &mut waiting.delivery);
+        match catch_unwind(AssertUnwindSafe(|| delivery.decide(state, turn))) {
+            Ok(outcome) => self.carry_out(waiting, outcome, ground),
+            Err(panic) => Err(Setback::Panicked { waiting, message: message(&*panic) }),
+        }
+    }
+
+    /// Goes on with the command whose work has ended.
+    pub(super) fn resume(
+        &mut self,
+        now: Timestamp,
+        output: WorkOutput,
+        ground: &mut Ground<'_, A>,
+    ) -> Result<(), Setback<A>> {
+        self.now = now;
+        let Some(Working { mut waiting, .. }) = self.work.take() else { return Ok(()) };
+        let output = match output {
+            WorkOutput::Done(output) => output,
+            WorkOutput::TimedOut => {
+                let persistence_id = ground.identity.persistence_id.clone();
+                let failure = Failure::WorkTimedOut { persistence_id };
+                ground.out.push(Action::Fail(waiting.delivery, failure));
+                return Ok(());
+            }
+            WorkOutput::Panicked(message) => return Err(Setback::Panicked { waiting, message }),
+        };
+        let turn = Turn { entity: ground.identity, seq_nr: self.decided, now };
+        let (state, delivery) = (&self.state, &mut waiting.delivery);
+        match catch_unwind(AssertUnwindSafe(|| delivery.resume(state, output, turn))) {
+            Ok(outcome) => self.carry_out(waiting, outcome, ground),
+            Err(panic) => Err(Setback::Panicked { waiting, message: message(&*panic) }),
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        waiting: Waiting<A>,
+        outcome: Outcome<A>,
+        ground: &mut Ground<'_, A>,
+    ) -> Result<(), Setback<A>> {
+        match outcome {
+            Outcome::Answer { events, unstash, after } => {
+                self.answer(waiting, &events, ground)?;
+                if unstash {
+                    // The oldest comes out first and goes in front of what came later.
+                    while let Some(stashed) = ground.stash.pop_back() {
+                        ground.retry.push_front(stashed.waiting);
+                    }
+                }
+                match after {
+                    After::GoOn => {}
+                    After::Passivate => self.stopping = Some(StopReason::Passivated),
+                    After::Stop => self.stopping = Some(StopReason::Stopped),
+                }
+            }
+            Outcome::Stash => self.put_aside(waiting, ground),
+            Outcome::Run { work, limit } => {
+                let mut working = Working { waiting, ticket: self.issued, start: Some((work, limit)) };
+                working.start_when(self.answered, ground.out);
+                self.work = Some(working);
+            }
+        }
+        Ok(())
+    }
+
+    fn put_aside(&mut self, waiting: Waiting<A>, ground: &mut Ground<'_, A>) {
+        waiting.delivery.undo();
+        let capacity = ground.rules.bounds.stash;
+        if ground.stash.len() >= capacity {
+            let persistence_id = ground.identity.persistence_id.clone();
+            ground.out.push(Action::Fail(waiting.delivery, Failure::StashFull { persistence_id, capacity }));
+        } else {
+            ground.stash.push_back(Stashed { waiting, rests_on: self.decided });
+        }
+    }
+
+    /// Adapt and encode, apply, compute reply and side effects, then append. A failure before `apply` leaves the state
+    /// untouched; a panic from there on prevents the write.
+    fn answer(
+        &mut self,
+        mut waiting: Waiting<A>,
+        events: &Events<A::Event>,
+        ground: &mut Ground<'_, A>,
+    ) -> Result<(), Setback<A>> {
+        let encoded = match encode(events.as_slice(), ground.rules) {
+            Ok(encoded) => encoded,
+            Err(reason) => {
+                ground.out.push(Action::Fail(waiting.delivery, Failure::NotStorable { reason }));
+                return Ok(());
+            }
+        };
+        let timestamp = waiting.delivery.timestamp();
+        let (state, delivery) = (&mut self.state, &mut waiting.delivery);
+        let folded = catch_unwind(AssertUnwindSafe(|| {
+            let tags: Vec<_> = events
+                .as_slice()
+                .iter()
+                .map(|event| {
+                    state.apply(event);
+                    state.tags(event)
+                })
+                .collect();
+            (tags, delivery.evaluate(state))
+        }));
+        let (tags, side_effects) = match folded {
+            Ok(folded) => folded,
+            Err(panic) => return Err(Setback::Panicked { waiting, message: message(&*panic) }),
+        };
+        let persisted = !encoded.is_empty();
+        if persisted {
+            let writer = ground.rules.writer;
+            let mut seq_nr = self.decided;
+            let envelopes: Vec<_> = encoded
+                .into_iter()
+                .zip(tags)
+                .map(|(encoded, tags)| {
+                    seq_nr = seq_nr.next();
+                    Envelope {
+                        persistence_id: ground.identity.persistence_id.clone(),
+                        seq_nr,
+                        token: self.token,
+                        writer,
+                        timestamp,
+                        manifest: encoded.manifest,
+                        schema_version: encoded.schema_version,
+                        codec: encoded.codec,
+                        tags,
+                        trace_context: None,
+                        key_id: None,
+                        payload: encoded.payload,
+                    }
+                })
+                .collect();
+            if let Some(refused) = envelopes.iter().find_map(|event| ground.rules.limits.check(event).err()) {
+                // The state has seen events that cannot be stored: as with a panic, it is thrown away.
+                return Err(Setback::Unstorable { waiting, reason: refused.to_string() });
+            }
+            self.append(envelopes, events, ground);
+        }
+        let verify = waiting.delivery.wants_confirmation() && !persisted;
+        if verify {
+            self.verify(ground);
+        }
+        let held = Held { waiting, rests_on: self.decided, persisted, ticket: self.issued, side_effects };
+        if held.ticket <= self.answered && self.held.is_empty() {
+            ground.out.push(held.release());
+        } else {
+            self.held.push_back(held);
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, envelopes: Vec<Envelope>, events: &Events<A::Event>, ground: &mut Ground<'_, A>) {
+        let expected = self.decided;
+        let mut bytes = 0;
+        for (envelope, event) in envelopes.iter().zip(events.as_slice()) {
+            let size = envelope.payload.len();
+            bytes += size;
+            let policy = &ground.rules.snapshots;
+            self.cadence.observe(policy, &self.state, event, envelope.seq_nr, size, self.now);
+        }
+        if let Some(last) = envelopes.last() {
+            self.decided = last.seq_nr;
+            self.last_event = LastEvent::Own(last.timestamp);
+            self.last_token = last.token;
+        }
+        let events = envelopes.len();
+        self.unanswered.push_back(Unanswered { last: Some(self.decided), events, bytes });
+        self.unanswered_events += events;
+        self.unanswered_bytes += bytes;
+        self.issued += 1;
+        ground.out.push(Action::Write(Write::Append(AtomicWrite {
+            persistence_id: ground.identity.persistence_id.clone(),
+            expected,
+            token: self.token,
+            events: envelopes,
+        })));
+        if self.cadence.is_due(self.now) && !*ground.saving && self.snapshot.is_none() {
+            self.snapshot = self
+                .take_snapshot(ground.identity, ground.rules, ground.out)
+                .map(|snapshot| (self.issued, Box::new(snapshot)));
+        }
+    }
+
+    fn verify(&mut self, ground: &mut Ground<'_, A>) {
+        self.unanswered.push_back(Unanswered { last: None, events: 0, bytes: 0 });
+        self.issued += 1;
+        ground.out.push(Action::Write(Write::Verify {
+            persistence_id: ground.identity.persistence_id.clone(),
+            token: self.token,
+        }));
+    }
+
+    /// The oldest write is stored: releases what rested on it.
+    pub(super) fn acknowledge(&mut self, saving: &mut bool, out: &mut Vec<Action<A>>) {
+        let Some(write) = self.unanswered.pop_front() else { return };
+        self.unanswered_events -= write.events;
+        self.unanswered_bytes -= write.bytes;
+        self.durable = write.last.unwrap_or(self.durable);
+        self.answered += 1;
+        while let Some(held) = self.held.pop_front_if(|held| held.ticket <= self.answered) {
+            out.push(held.release());
+        }
+        if let Some((_, snapshot)) = self.snapshot.take_if(|(ticket, _)| *ticket <= self.answered) {
+            *saving = true;
+            out.push(Action::Save(snapshot));
+        }
+        if let Some(work) = &mut self.work {
+            work.start_when(self.answered, out);
+        }
+    }
+
+    pub(super) fn saved(&mut self, now: Timestamp, stored: bool) {
+        if stored {
+            self.cadence.saved();
+        } else {
+            self.cadence.failed(now);
+        }
+    }
+
+    /// Whether the entity asked to stop and nothing is on its way; takes a last snapshot when the policy wants one.
+    pub(super) fn ready_to_stop(
+        &mut self,
+        identity: &Identity,
+        rules: &Rules<A>,
+        saving: &mut bool,
+        out: &mut Vec<Action<A>>,
+    ) -> Option<StopReason> {
+        let reason = self.stopping.filter(|_| self.is_quiet())?;
+        if *saving {
+            // The save on its way ends first, so that the last one is the newest.
+            return None;
+        }
+        if !std::mem::replace(&mut self.tried_last_snapshot, true)
+            && self.cadence.is_due_on_stop(&rules.snapshots, self.now)
+            && let Some(snapshot) = self.take_snapshot(identity, rules, out)
+        {
+            *saving = true;
+            out.push(Action::Save(Box::new(snapshot)));
+            return None;
+        }
+        Some(reason)
+    }
+
+    fn take_snapshot(
+        &mut self,
+        identity: &Identity,
+        rules: &Rules<A>,
+        out: &mut Vec<Action<A>>,
+    ) -> Option<Snapshot> {
+        let last_event = match self.last_event {
+            LastEvent::Recovered(digest) => digest?,
+            LastEvent::Own(timestamp) => {
+                EventDigest::of(&identity.persistence_id, self.decided, self.token, rules.writer, timestamp)
+            }
+        };
+        self.cadence.taken(self.now);
+        let state = &self.state;
+        let encoded = match catch_unwind(AssertUnwindSafe(|| rules.states.encode(state))) {
+            Ok(Ok(encoded)) => encoded,
+            Ok(Err(error)) => return self.no_snapshot(error.to_string(), out),
+            Err(panic) => return self.no_snapshot(message(&*panic), out),
+        };
+        Some(Snapshot {
+            persistence_id: identity.persistence_id.clone(),
+            seq_nr: self.decided,
+            token: self.last_token,
+            last_event,
+            timestamp: self.now,
+            manifest: encoded.manifest,
+            schema_version: encoded.schema_version,
+            codec: encoded.codec,
+            key_id: None,
+            payload: encoded.payload,
+        })
+    }
+
+    fn no_snapshot(&mut self, reason: String, out: &mut Vec<Action<A>>) -> Option<Snapshot> {
+        self.cadence.failed(self.now);
+        out.push(Action::Report(Report::SnapshotNotEncoded(reason)));
+        None
+    }
+
+    /// Takes the state apart after a setback.
+    pub(super) fn dissolve(
+        mut self,
+        setback: Setback<A>,
+        identity: &Identity,
+        out: &mut Vec<Action<A>>,
+    ) -> Rest<A> {
+        let mut undecided: Vec<_> = self.work.take().map(|work| work.waiting).into_iter().collect();
+        for waiting in &undecided {
+            waiting.delivery.undo();
+        }
+        let maybe_stored = match setback {
+            Setback::Panicked { waiting, message } => {
+                let persistence_id = identity.persistence_id.clone();
+                out.push(Action::Fail(waiting.delivery, Failure::Panicked { persistence_id, message }));
+                !self.unanswered.is_empty()
+            }
+            Setback::Unstorable { waiting, reason } => {
+                out.push(Action::Fail(waiting.delivery, Failure::NotStorable { reason }));
+                !self.unanswered.is_empty()
+            }
+            Setback::Journal(error) => {
+                let reason = Setback::<A>::Journal(error.clone()).reason();
+                if matches!(reason, RestartReason::Rejected | RestartReason::Corrupt) {
+                    self.refuse_first(&error, out);
+                }
+                reason == RestartReason::Unknown
+            }
+        };
+        undecided.sort_by_key(|waiting| waiting.arrival);
+        Rest {
+            token: self.token,
+            durable: self.durable,
+            held: self.held,
+            undecided,
+            maybe_stored,
+            stop_afterwards: self.stopping.is_some(),
+        }
+    }
+
+    /// The command whose write was refused would be refused again.
+    fn refuse_first(&mut self, error: &JournalError, out: &mut Vec<Action<A>>) {
+        let ticket = self.answered + 1;
+        if let Some(at) = self.held.iter().position(|held| held.ticket == ticket)
+            && let Some(held) = self.held.remove(at)
+        {
+            let failure = Failure::NotStorable { reason: error.to_string() };
+            out.push(Action::Fail(held.waiting.delivery, failure));
+        }
+    }
+}
+
+impl<A: PersistentActor> Working<A> {
+    /// Hands the work out once all that it rests on is durable.
+    fn start_when(&mut self, answered: u64, out: &mut Vec<Action<A>>) {
+        if self.ticket <= answered
+            && let Some((work, limit)) = self.start.take()
+        {
+            out.push(Action::Work(work, limit));
+        }
+    }
+}
+
+/// Makes events into bytes; nothing is stored and nothing changed when one cannot be.
+fn encode<A: PersistentActor>(events: &[A::Event], rules: &Rules<A>) -> Result<Vec<Encoded>, String> {
+    if events.len() > rules.limits.max_events {
+        return Err(format!(
+            "{} events in one effect, at most {} are allowed",
+            events.len(),
+            rules.limits.max_events
+        ));
+    }
+    let mut all = Vec::with_capacity(events.len());
+    for event in events {
+        let encoded = catch_unwind(AssertUnwindSafe(|| rules.adapter.to_journal(event)))
+            .map_err(|panic| message(&*panic))?
+            .map_err(|error| error.to_string())?;
+        let (bytes, most) = (encoded.payload.len(), rules.limits.max_payload_bytes);
+        if bytes > most {
+            return Err(format!(
+                "{} has a payload of {bytes} bytes, at most {most} are allowed",
+                encoded.manifest
+            ));
+        }
+        all.push(encoded);
+    }
+    Ok(all)
+}

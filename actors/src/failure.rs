@@ -1,0 +1,189 @@
+use annals_journal::{InvalidName, JournalError, PersistenceId, SeqNr};
+use annals_migrations::AdaptError;
+
+/// Why a command got no reply: three different things, because the caller does something different after each.
+///
+/// | variant | was anything stored? | what to do next |
+/// |---|---|---|
+/// | [`Rejected`](Self::Rejected) | no | the domain said no: tell the user, do not repeat |
+/// | [`Failed`](Self::Failed) | no | the command was certainly not carried out: repeat it later, see [`Failure::is_transient`] |
+/// | [`Unknown`](Self::Unknown) | perhaps | ask what happened, or repeat it with a request id that makes it idempotent |
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AskError<R> {
+    /// The domain says no; state and journal are untouched.
+    #[error("rejected by the domain")]
+    Rejected(R),
+    /// The command was certainly not carried out.
+    #[error(transparent)]
+    Failed(#[from] Failure),
+    /// The command may have been carried out, or may be yet.
+    #[error(transparent)]
+    Unknown(#[from] OutcomeUnknown),
+}
+
+/// The time limit passed while the command's events were on their way and the journal could not be asked about them.
+///
+/// The command may have been carried out. Repeat it only when it is idempotent (carries a request id), or read first.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "outcome unknown: {persistence_id} had decided the command, but the journal did not say in time whether it is stored"
+)]
+pub struct OutcomeUnknown {
+    /// The entity that was asked.
+    pub persistence_id: PersistenceId,
+}
+
+/// Why a command was certainly not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// The entity's mailbox is full: commands arrive faster than they are carried out. Slow down and repeat.
+    #[error("mailbox of {persistence_id} is full ({capacity} commands wait): slow down and repeat")]
+    MailboxFull {
+        /// The entity that was asked.
+        persistence_id: PersistenceId,
+        /// How many commands may wait.
+        capacity: usize,
+    },
+    /// The command asked to be stashed, and the stash is full. Repeat later.
+    #[error("stash of {persistence_id} is full ({capacity} commands): repeat later")]
+    StashFull {
+        /// The entity that was asked.
+        persistence_id: PersistenceId,
+        /// How many commands may be stashed.
+        capacity: usize,
+    },
+    /// The time limit passed before the command was decided; it will not be carried out. Repeat later.
+    #[error("{persistence_id} did not get to the command in time; it will not be carried out")]
+    TimedOut {
+        /// The entity that was asked.
+        persistence_id: PersistenceId,
+    },
+    /// The journal or snapshot store cannot be asked now. Repeat later.
+    #[error("the journal cannot be reached: {reason}")]
+    JournalUnavailable {
+        /// What the journal said.
+        reason: String,
+    },
+    /// A newer owner has taken the entity over; this node no longer speaks for it. Ask the new owner.
+    #[error("{persistence_id} was taken over by a newer owner: {reason}")]
+    Fenced {
+        /// The entity that was asked.
+        persistence_id: PersistenceId,
+        /// Which token took it.
+        reason: String,
+    },
+    /// The entity or its node is stopping. Repeat on another node, or after the restart.
+    #[error("{persistence_id} is stopping")]
+    Stopping {
+        /// The entity that was asked.
+        persistence_id: PersistenceId,
+    },
+    /// The entity's history cannot be read; repeating does not help, an operator must look.
+    #[error("{persistence_id} cannot be recovered: {reason}")]
+    RecoveryFailed {
+        /// The entity that was asked.
+        persistence_id: PersistenceId,
+        /// What is wrong with its history.
+        reason: RecoveryError,
+    },
+    /// An event of the command could not be made into bytes, or is refused by the journal; state is untouched.
+    #[error("the events of the command cannot be stored: {reason}")]
+    NotStorable {
+        /// Why.
+        reason: String,
+    },
+    /// The handler panicked; nothing of the command was stored.
+    #[error("{persistence_id} panicked while it handled the command: {message}")]
+    Panicked {
+        /// The entity that was asked.
+        persistence_id: PersistenceId,
+        /// The panic's message.
+        message: String,
+    },
+    /// The asynchronous work before the decision took longer than its limit.
+    #[error("the work before the decision of {persistence_id} took longer than its limit")]
+    WorkTimedOut {
+        /// The entity that was asked.
+        persistence_id: PersistenceId,
+    },
+    /// The kind is not registered with the node.
+    #[error("kind {kind:?} is not registered: add `.entity::<…>()` to the node's builder")]
+    NotRegistered {
+        /// The kind.
+        kind: &'static str,
+    },
+    /// The entity id breaks the rules for persistence ids.
+    #[error(transparent)]
+    InvalidId(#[from] InvalidName),
+}
+
+impl Failure {
+    /// Whether the same command may succeed when it is repeated a little later on this node.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Self::MailboxFull { .. }
+                | Self::StashFull { .. }
+                | Self::TimedOut { .. }
+                | Self::JournalUnavailable { .. }
+                | Self::Stopping { .. }
+                | Self::WorkTimedOut { .. }
+        )
+    }
+}
+
+/// Why an entity's history could not be made into its state. Never answered with an empty state (I7).
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecoveryError {
+    /// Events are missing that no readable snapshot covers.
+    #[error("events up to {to:?} were deleted, and no readable snapshot covers them: restore a backup")]
+    EventsMissing {
+        /// The last deleted number.
+        to: SeqNr,
+    },
+    /// The journal holds something that is not what was written.
+    #[error("{message}")]
+    Journal {
+        /// What the journal said.
+        message: String,
+    },
+    /// The numbers of the events are not 1..n.
+    #[error("event {found:?} stands where {expected:?} belongs: restore a backup")]
+    Gap {
+        /// The number that should have come.
+        expected: SeqNr,
+        /// The number that came.
+        found: SeqNr,
+    },
+    /// A stored event cannot be made into one of this build's events.
+    #[error("event {seq_nr:?} cannot be read: {message}")]
+    Event {
+        /// Which event.
+        seq_nr: SeqNr,
+        /// What the adapter said.
+        message: String,
+    },
+    /// Applying a stored event panicked.
+    #[error("applying event {seq_nr:?} panicked: {message}")]
+    Panicked {
+        /// Which event.
+        seq_nr: SeqNr,
+        /// The panic's message.
+        message: String,
+    },
+    /// The journal was silent for longer than the recovery time limit.
+    #[error("the journal was silent for longer than the recovery time limit")]
+    TimedOut,
+}
+
+impl RecoveryError {
+    pub(crate) fn journal(error: &JournalError) -> Self {
+        Self::Journal { message: error.to_string() }
+    }
+
+    pub(crate) fn event(seq_nr: SeqNr, error: &AdaptError) -> Self {
+        Self::Event { seq_nr, message: error.to_string() }
+    }
+}

@@ -1,0 +1,162 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_migrations::{EventAdapter, KindAdapter, SchemaError};
+use annals_snapshot::SnapshotPolicy;
+
+use crate::entity::Bounds;
+use crate::services::Services;
+use crate::{PersistentActor, ServiceNeeds};
+
+/// How a kind of persistent actor is run: its services, its snapshots, its bounds.
+///
+/// ```
+/// # use std::time::Duration;
+/// # use annals_actors::{Kind, PersistentActor};
+/// # use annals_snapshot::SnapshotPolicy;
+/// # fn kind<Account: PersistentActor>() -> Kind<Account> {
+/// Kind::<Account>::new()
+///     .snapshots(SnapshotPolicy::every_events(1_000).or(SnapshotPolicy::on_stop()))
+///     .passivate_after(Duration::from_secs(30))
+/// # }
+/// ```
+pub struct Kind<A: PersistentActor> {
+    pub(crate) services: Services,
+    pub(crate) snapshots: SnapshotPolicy<A, A::Event>,
+    pub(crate) adapter: Option<Arc<dyn EventAdapter<A::Event>>>,
+    pub(crate) bounds: Bounds,
+    pub(crate) mailbox: usize,
+    pub(crate) passivate_after: Option<Duration>,
+    pub(crate) work_limit: Duration,
+}
+
+impl<A: PersistentActor> Default for Kind<A> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<A: PersistentActor> Kind<A> {
+    /// The kind with its defaults, which each method names.
+    pub fn new() -> Self {
+        Self {
+            services: Services::default(),
+            snapshots: SnapshotPolicy::default(),
+            adapter: None,
+            bounds: Bounds {
+                events: 256,
+                bytes: 1024 * 1024,
+                held: 1024,
+                stash: 1024,
+                patience: Duration::from_secs(2),
+                first_pause: Duration::from_millis(50),
+                longest_pause: Duration::from_secs(5),
+            },
+            mailbox: 1024,
+            passivate_after: Some(Duration::from_secs(120)),
+            work_limit: Duration::from_secs(10),
+        }
+    }
+
+    /// Gives a service that handlers take with `ctx.service::<T>()`.
+    #[must_use]
+    pub fn service<T: Send + Sync + 'static>(mut self, service: T) -> Self {
+        self.services.add(service);
+        self
+    }
+
+    /// When snapshots are taken; default: [`SnapshotPolicy::default`].
+    #[must_use]
+    pub fn snapshots(mut self, policy: SnapshotPolicy<A, A::Event>) -> Self {
+        self.snapshots = policy;
+        self
+    }
+
+    /// How events become bytes; default: [`KindAdapter`].
+    #[must_use]
+    pub fn event_adapter(mut self, adapter: impl EventAdapter<A::Event>) -> Self {
+        self.adapter = Some(Arc::new(adapter));
+        self
+    }
+
+    /// How many commands may wait in an entity's mailbox; default 1,024. More are refused with
+    /// [`Failure::MailboxFull`](crate::Failure::MailboxFull).
+    #[must_use]
+    pub fn mailbox_capacity(mut self, commands: usize) -> Self {
+        self.mailbox = commands.max(1);
+        self
+    }
+
+    /// How many commands an entity may put aside; default 1,024.
+    #[must_use]
+    pub fn stash_capacity(mut self, commands: usize) -> Self {
+        self.bounds.stash = commands;
+        self
+    }
+
+    /// How much of an entity may be decided and not durable; default 256 events or 1 MiB. Then commands wait in the mailbox.
+    #[must_use]
+    pub fn max_pending(mut self, events: usize, bytes: usize) -> Self {
+        self.bounds.events = events.max(1);
+        self.bounds.bytes = bytes.max(1);
+        self
+    }
+
+    /// How long an entity without commands stays in memory; default 2 minutes.
+    #[must_use]
+    pub fn passivate_after(mut self, idle: Duration) -> Self {
+        self.passivate_after = Some(idle);
+        self
+    }
+
+    /// Keeps entities in memory until they ask to leave or the node stops.
+    #[must_use]
+    pub fn never_passivate(mut self) -> Self {
+        self.passivate_after = None;
+        self
+    }
+
+    /// Time limit of `ctx.run(…)` and of one side effect; default 10 s.
+    #[must_use]
+    pub fn work_limit(mut self, limit: Duration) -> Self {
+        self.work_limit = limit;
+        self
+    }
+
+    /// How long commands wait for a journal that cannot be asked before they fail with
+    /// [`Failure::JournalUnavailable`](crate::Failure::JournalUnavailable); default 2 s.
+    #[must_use]
+    pub fn journal_patience(mut self, patience: Duration) -> Self {
+        self.bounds.patience = patience;
+        self
+    }
+
+    /// The services that are declared and not given.
+    pub(crate) fn missing_services(&self) -> Vec<&'static str> {
+        self.services.missing(&Self::needs())
+    }
+
+    pub(crate) fn needs() -> ServiceNeeds {
+        let mut needs = ServiceNeeds::default();
+        A::services(&mut needs);
+        needs
+    }
+
+    pub(crate) fn adapter(&self) -> Result<Arc<dyn EventAdapter<A::Event>>, SchemaError> {
+        match &self.adapter {
+            Some(adapter) => Ok(Arc::clone(adapter)),
+            None => Ok(Arc::new(KindAdapter::<A::Event>::new(A::KIND)?)),
+        }
+    }
+}
+
+impl<A: PersistentActor> fmt::Debug for Kind<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kind")
+            .field("kind", &A::KIND)
+            .field("snapshots", &self.snapshots)
+            .field("passivate_after", &self.passivate_after)
+            .finish_non_exhaustive()
+    }
+}

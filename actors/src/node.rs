@@ -1,0 +1,330 @@
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_journal::{
+    Epoch, GroupCommit, GroupCommitSettings, Journal, JournalError, PersistenceId, Records, WriterId,
+    next_epoch,
+};
+use annals_migrations::{DuplicateManifest, ManifestRegistry, Role, SchemaError, StateAdapter};
+use annals_snapshot::SnapshotStore;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::entities::Entities;
+use crate::entity::Activations;
+use crate::environment::{Clock, Environment, Ids};
+use crate::telemetry::ActorMetrics;
+use crate::{CommandList, EntityRef, Failure, Kind, PersistentActor};
+
+/// Where a node keeps what must last.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    /// Events. The node puts its own group commit in front.
+    pub journal: Arc<dyn Journal>,
+    /// Epochs, registered readers, offsets.
+    pub records: Arc<dyn Records>,
+    /// Snapshots.
+    pub snapshots: Arc<dyn SnapshotStore>,
+}
+
+/// A running node: the entities of its registered kinds on one journal. Cheap to clone.
+#[derive(Clone)]
+pub struct Node {
+    shared: Arc<Shared>,
+    kinds: Arc<HashMap<TypeId, Box<dyn Any + Send + Sync>>>,
+}
+
+/// What all entities of a node share.
+pub(crate) struct Shared {
+    pub(crate) name: String,
+    pub(crate) epoch: Epoch,
+    pub(crate) writer: WriterId,
+    pub(crate) activations: Arc<Activations>,
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) records: Arc<dyn Records>,
+    pub(crate) snapshots: Arc<dyn SnapshotStore>,
+    pub(crate) recoveries: Arc<Semaphore>,
+    pub(crate) recovery_timeout: Duration,
+    pub(crate) ask_timeout: Duration,
+    pub(crate) environment: Environment,
+    pub(crate) metrics: ActorMetrics,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    commits: GroupCommit,
+}
+
+impl Node {
+    /// A builder for a node with this name, which stands in its logs.
+    pub fn builder(name: impl Into<String>) -> NodeBuilder {
+        NodeBuilder {
+            name: name.into(),
+            kinds: Vec::new(),
+            max_recoveries: 50,
+            recovery_timeout: Duration::from_secs(30),
+            ask_timeout: Duration::from_secs(10),
+            commits: GroupCommitSettings::default(),
+            environment: Environment::default(),
+        }
+    }
+
+    /// Reaches the entity of a kind with an id, in memory or not.
+    ///
+    /// It never fails here: when the kind is not registered, or the id breaks the rules for persistence ids, each ask
+    /// fails with [`Failure::NotRegistered`] or [`Failure::InvalidId`].
+    pub fn entity<A: PersistentActor>(&self, entity_id: &str) -> EntityRef<A> {
+        let Some(entities) =
+            self.kinds.get(&TypeId::of::<A>()).and_then(|kind| kind.downcast_ref::<Arc<Entities<A>>>())
+        else {
+            return EntityRef::nowhere(Failure::NotRegistered { kind: A::KIND });
+        };
+        match PersistenceId::new(A::KIND, entity_id) {
+            Ok(id) => EntityRef::new(id, Arc::clone(entities)),
+            Err(invalid) => EntityRef::nowhere(Failure::InvalidId(invalid)),
+        }
+    }
+
+    /// The node's name.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// The epoch that this start of the node took from the journal's counter.
+    pub fn epoch(&self) -> Epoch {
+        self.shared.epoch
+    }
+
+    /// The journal, with the node's group commit in front.
+    pub fn journal(&self) -> &Arc<dyn Journal> {
+        &self.shared.journal
+    }
+
+    /// The named records beside the journal.
+    pub fn records(&self) -> &Arc<dyn Records> {
+        &self.shared.records
+    }
+
+    /// The snapshot store.
+    pub fn snapshots(&self) -> &Arc<dyn SnapshotStore> {
+        &self.shared.snapshots
+    }
+
+    /// Stops: refuses new commands, finishes what was decided, answers what waits with [`Failure::Stopping`], takes the
+    /// snapshots that policies want at a stop, and returns when all is on disk.
+    ///
+    /// # Cancel safety
+    /// Stopping goes on when the future is dropped; call again to wait.
+    pub async fn shutdown(&self) {
+        self.shared.stop.cancel();
+        self.shared.tasks.close();
+        self.shared.tasks.wait().await;
+        self.shared.commits.shutdown().await;
+        tracing::info!(node = self.shared.name, "node stopped");
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node")
+            .field("name", &self.shared.name)
+            .field("epoch", &self.shared.epoch)
+            .field("journal", &self.shared.journal)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Wires a [`Node`].
+pub struct NodeBuilder {
+    name: String,
+    kinds: Vec<Box<dyn Registration>>,
+    max_recoveries: usize,
+    recovery_timeout: Duration,
+    ask_timeout: Duration,
+    commits: GroupCommitSettings,
+    environment: Environment,
+}
+
+impl NodeBuilder {
+    /// Registers a kind with its defaults.
+    #[must_use]
+    pub fn entity<A: PersistentActor>(self) -> Self {
+        self.kind(Kind::<A>::new())
+    }
+
+    /// Registers a kind.
+    #[must_use]
+    pub fn kind<A: PersistentActor>(mut self, kind: Kind<A>) -> Self {
+        self.kinds.push(Box::new(kind));
+        self
+    }
+
+    /// How many entities may recover at once; default 50. Others wait their turn.
+    #[must_use]
+    pub fn max_recoveries(mut self, recoveries: usize) -> Self {
+        self.max_recoveries = recoveries.clamp(1, Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// How long a recovery waits for the next answer of journal or snapshot store; default 30 s.
+    #[must_use]
+    pub fn recovery_timeout(mut self, limit: Duration) -> Self {
+        self.recovery_timeout = limit;
+        self
+    }
+
+    /// How long an ask waits that says nothing else; default 10 s.
+    #[must_use]
+    pub fn ask_timeout(mut self, limit: Duration) -> Self {
+        self.ask_timeout = limit;
+        self
+    }
+
+    /// How large a commit may become.
+    #[must_use]
+    pub fn group_commit(mut self, settings: GroupCommitSettings) -> Self {
+        self.commits = settings;
+        self
+    }
+
+    /// Takes the time from elsewhere, for tests.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.environment.clock = clock;
+        self
+    }
+
+    /// Takes ids from elsewhere, for tests.
+    #[must_use]
+    pub fn ids(mut self, ids: Arc<dyn Ids>) -> Self {
+        self.environment.ids = ids;
+        self
+    }
+
+    /// Checks the registrations, takes an epoch, and starts.
+    ///
+    /// # Errors
+    /// [`StartError`] when a kind is registered twice, two types would be stored under one manifest, a declared service is
+    /// missing, or the journal cannot be asked for an epoch.
+    pub async fn start(self, stores: Stores) -> Result<Node, StartError> {
+        check(&self.kinds)?;
+        let epoch = next_epoch(&*stores.records).await.map_err(StartError::Journal)?;
+        let commits = GroupCommit::new(stores.journal, self.commits);
+        let journal: Arc<dyn Journal> = Arc::new(commits.clone());
+        let shared = Arc::new(Shared {
+            epoch,
+            writer: WriterId::random(),
+            activations: Arc::default(),
+            journal,
+            records: stores.records,
+            snapshots: stores.snapshots,
+            recoveries: Arc::new(Semaphore::new(self.max_recoveries)),
+            recovery_timeout: self.recovery_timeout,
+            ask_timeout: self.ask_timeout,
+            environment: self.environment,
+            metrics: ActorMetrics::new(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            commits,
+            name: self.name,
+        });
+        let mut kinds = HashMap::new();
+        for kind in self.kinds {
+            let (id, entities) = kind.open(Arc::clone(&shared))?;
+            kinds.insert(id, entities);
+        }
+        tracing::info!(node = shared.name, %epoch, writer = %shared.writer, kinds = kinds.len(), "node started");
+        Ok(Node { shared, kinds: Arc::new(kinds) })
+    }
+}
+
+impl fmt::Debug for NodeBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeBuilder").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// Two registrations have one kind.
+    #[error("kind {kind:?} is registered twice: give each PersistentActor a KIND of its own")]
+    DuplicateKind {
+        /// The kind.
+        kind: &'static str,
+    },
+    /// A service is declared and not given.
+    #[error("kind {kind:?} needs {service}: give it with `Kind::new().service(…)`")]
+    MissingService {
+        /// The kind.
+        kind: &'static str,
+        /// The service's type.
+        service: &'static str,
+    },
+    /// Two types would be stored under one name.
+    #[error(transparent)]
+    DuplicateManifest(#[from] DuplicateManifest),
+    /// A type says something about its stored form that cannot be.
+    #[error(transparent)]
+    Schema(#[from] SchemaError),
+    /// The journal did not hand out an epoch.
+    #[error("the journal did not hand out an epoch")]
+    Journal(#[source] JournalError),
+}
+
+/// A kind without its type, until the node starts.
+trait Registration: Send {
+    fn kind(&self) -> &'static str;
+    fn missing_services(&self) -> Vec<&'static str>;
+    fn register(&self, registry: &mut ManifestRegistry) -> Result<(), StartError>;
+    fn open(self: Box<Self>, node: Arc<Shared>) -> Result<(TypeId, Box<dyn Any + Send + Sync>), StartError>;
+}
+
+impl<A: PersistentActor> Registration for Kind<A> {
+    fn kind(&self) -> &'static str {
+        A::KIND
+    }
+
+    fn missing_services(&self) -> Vec<&'static str> {
+        Kind::missing_services(self)
+    }
+
+    fn register(&self, registry: &mut ManifestRegistry) -> Result<(), StartError> {
+        registry.register(A::KIND, Role::Event, self.adapter()?.manifests())?;
+        let mut commands = Vec::new();
+        for schema in A::Commands::schemas() {
+            let manifest = schema
+                .name
+                .manifest(A::KIND)
+                .map_err(|reason| SchemaError::Name { kind: A::KIND.to_owned(), reason })?;
+            commands.push((manifest, schema.version));
+        }
+        registry.register(A::KIND, Role::Command, commands)?;
+        let state = StateAdapter::<A>::new(A::KIND, A::STATE_VERSION)?;
+        registry.register(A::KIND, Role::State, [(state.manifest().clone(), state.version())])?;
+        Ok(())
+    }
+
+    fn open(self: Box<Self>, node: Arc<Shared>) -> Result<(TypeId, Box<dyn Any + Send + Sync>), StartError> {
+        Ok((TypeId::of::<A>(), Box::new(Arc::new(Entities::new(*self, node)?))))
+    }
+}
+
+/// Finds what is wrong with the registrations before anything starts.
+fn check(kinds: &[Box<dyn Registration>]) -> Result<(), StartError> {
+    let mut registry = ManifestRegistry::new();
+    for (at, kind) in kinds.iter().enumerate() {
+        let name = kind.kind();
+        if kinds[..at].iter().any(|earlier| earlier.kind() == name) {
+            return Err(StartError::DuplicateKind { kind: name });
+        }
+        if let Some(service) = kind.missing_services().first() {
+            return Err(StartError::MissingService { kind: name, service });
+        }
+        kind.register(&mut registry)?;
+    }
+    Ok(())
+}

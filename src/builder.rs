@@ -1,0 +1,122 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use annals_actors::{Kind, Node, NodeBuilder, PersistentActor, Stores};
+use annals_journal::{GroupCommitSettings, JournalError, MemoryJournal};
+use annals_snapshot::MemorySnapshotStore;
+
+/// The door: `Annals::builder("bank").journal("sqlite://bank.db").entity::<Account>().start().await`.
+#[derive(Debug)]
+pub struct Annals;
+
+impl Annals {
+    /// Begins to wire a node with this name, which stands in its logs.
+    pub fn builder(name: impl Into<String>) -> Builder {
+        Builder { journal: Choice::None, node: Node::builder(name) }
+    }
+}
+
+/// Wires a node: a journal, the kinds of its entities, settings.
+#[must_use = "a node starts with `.start().await`"]
+pub struct Builder {
+    journal: Choice,
+    node: NodeBuilder,
+}
+
+enum Choice {
+    None,
+    Url(String),
+    Stores(Stores),
+}
+
+impl Builder {
+    /// Chooses journal and snapshot store by a URL: `sqlite://path` or `memory:`.
+    pub fn journal(mut self, url: impl Into<String>) -> Self {
+        self.journal = Choice::Url(url.into());
+        self
+    }
+
+    /// Takes stores of your own.
+    pub fn stores(mut self, stores: Stores) -> Self {
+        self.journal = Choice::Stores(stores);
+        self
+    }
+
+    /// Registers a kind with its defaults.
+    pub fn entity<A: PersistentActor>(mut self) -> Self {
+        self.node = self.node.entity::<A>();
+        self
+    }
+
+    /// Registers a kind.
+    pub fn kind<A: PersistentActor>(mut self, kind: Kind<A>) -> Self {
+        self.node = self.node.kind(kind);
+        self
+    }
+
+    /// How many entities may recover at once; default 50.
+    pub fn max_recoveries(mut self, recoveries: usize) -> Self {
+        self.node = self.node.max_recoveries(recoveries);
+        self
+    }
+
+    /// How long a recovery waits for the next answer of journal or snapshot store; default 30 s.
+    pub fn recovery_timeout(mut self, limit: Duration) -> Self {
+        self.node = self.node.recovery_timeout(limit);
+        self
+    }
+
+    /// How long an ask waits that says nothing else; default 10 s.
+    pub fn ask_timeout(mut self, limit: Duration) -> Self {
+        self.node = self.node.ask_timeout(limit);
+        self
+    }
+
+    /// How large a commit may become.
+    pub fn group_commit(mut self, settings: GroupCommitSettings) -> Self {
+        self.node = self.node.group_commit(settings);
+        self
+    }
+
+    /// Opens the journal and starts the node.
+    ///
+    /// # Errors
+    /// [`StartError`] says what is wrong and what to do.
+    pub async fn start(self) -> Result<Node, StartError> {
+        let stores = match self.journal {
+            Choice::None => return Err(StartError::NoJournal),
+            Choice::Stores(stores) => stores,
+            Choice::Url(url) => open(&url).await?,
+        };
+        Ok(self.node.start(stores).await?)
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("node", &self.node).finish_non_exhaustive()
+    }
+}
+
+async fn open(_url: &str) -> Result<Stores, StartError> {
+    let journal = Arc::new(MemoryJournal::new());
+    Ok(Stores { journal: journal.clone(), records: journal, snapshots: Arc::new(MemorySnapshotStore::new()) })
+}
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// No journal was chosen.
+    #[error(
+        "no journal: choose one with `.journal(\"sqlite://path.db\")`, or `.journal(\"memory:\")` for a test"
+    )]
+    NoJournal,
+    /// The journal could not be opened.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The node's registrations or its journal do not allow a start.
+    #[error(transparent)]
+    Node(#[from] annals_actors::StartError),
+}
