@@ -50,6 +50,7 @@ use crate::SnapshotStore;
 
 mod deleting;
 mod failing;
+mod pruning;
 mod racing;
 mod sample;
 mod selecting;
@@ -57,6 +58,7 @@ mod storing;
 
 pub use deleting::*;
 pub use failing::*;
+pub use pruning::*;
 pub use racing::*;
 pub use selecting::*;
 pub use storing::*;
@@ -137,6 +139,7 @@ macro_rules! __snapshot_clauses {
             concurrent_saves_of_many_numbers_all_stay
             a_load_during_saves_sees_a_whole_one
             a_dropped_save_is_done_or_not_done
+            a_failing_prune_does_not_fail_a_save
             what_was_saved_and_deleted_survives_reopening
         }
     };

@@ -18,5 +18,13 @@ pub use policy::SnapshotPolicy;
 mod cadence;
 pub use cadence::Cadence;
 
+mod retention;
+pub use retention::{EventPrune, PrunePlan, Retention};
+mod keeper;
+pub use keeper::SnapshotKeeper;
+mod save_report;
+pub use save_report::{PruneFailure, Pruned, SaveReport};
+pub mod telemetry;
+
 #[cfg(feature = "conformance")]
 pub mod conformance;

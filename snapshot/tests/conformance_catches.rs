@@ -43,6 +43,7 @@ enum Fault {
     MixesConcurrentSaves,
     LosesConcurrentSaves,
     DeletesBeforeItReplaces,
+    KeepsOnlyTheNewest,
     ForgetsWhenReopened,
 }
 
@@ -83,6 +84,7 @@ impl SnapshotStore for Broken {
             Fault::ReplacesOnlyTheReadable if self.inner.list(&id).await?.contains(&seq_nr) => {
                 self.inner.load(&id, seq_nr).await?;
             }
+            Fault::KeepsOnlyTheNewest => self.inner.delete(&id, SeqNr::ZERO..=seq_nr.previous()).await?,
             Fault::MixesConcurrentSaves => {
                 *self.slot.lock().unwrap() = snapshot.payload.clone();
                 others_run().await;
@@ -305,6 +307,7 @@ fn each_fault_is_caught_by_its_clause_and_each_clause_catches_one() {
         (Fault::LosesConcurrentSaves, "concurrent_saves_of_many_numbers_all_stay"),
         (Fault::DeletesBeforeItReplaces, "a_load_during_saves_sees_a_whole_one"),
         (Fault::DeletesBeforeItReplaces, "a_dropped_save_is_done_or_not_done"),
+        (Fault::KeepsOnlyTheNewest, "a_failing_prune_does_not_fail_a_save"),
         (Fault::ForgetsWhenReopened, "what_was_saved_and_deleted_survives_reopening"),
     ];
     let clauses = clauses();
