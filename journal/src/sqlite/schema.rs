@@ -27,7 +27,7 @@ pub(super) async fn prepare(path: &Path, options: &Options) -> Result<(), OpenEr
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path, &error, options.busy_timeout);
     let mut conn = connect(path, options).await.map_err(failed)?;
     // Before anything is changed: another application's file stays as it is.
-    identify(&mut conn, path, options).await?;
+    let owner = identify(&mut conn, path, options).await?;
     let mode: String =
         sqlx::query_scalar("PRAGMA journal_mode = WAL").fetch_one(&mut conn).await.map_err(failed)?;
     if mode != "wal" {
@@ -35,11 +35,14 @@ pub(super) async fn prepare(path: &Path, options: &Options) -> Result<(), OpenEr
             format!("its file system cannot share memory, which a write-ahead log needs (mode {mode})");
         return Err(OpenError::CannotOpen { path: path.to_owned(), reason });
     }
-    let mut transaction = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    if identify(&mut transaction, path, options).await? == Owner::Nobody {
-        sqlx::raw_sql(CREATE).execute(&mut *transaction).await.map_err(failed)?;
+    if owner == Owner::Nobody {
+        let mut transaction = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        // Another process may have been faster.
+        if identify(&mut transaction, path, options).await? == Owner::Nobody {
+            sqlx::raw_sql(CREATE).execute(&mut *transaction).await.map_err(failed)?;
+        }
+        transaction.commit().await.map_err(failed)?;
     }
-    transaction.commit().await.map_err(failed)?;
     conn.close().await.map_err(failed)
 }
 
@@ -47,13 +50,36 @@ pub(super) async fn prepare(path: &Path, options: &Options) -> Result<(), OpenEr
 pub(super) async fn migrate(path: &Path, options: &Options, schema: &Schema) -> Result<(), OpenError> {
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path, &error, options.busy_timeout);
     let mut conn = connect(path, options).await.map_err(failed)?;
-    // Holds the write lock from before the version is read.
-    let mut transaction = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    if version(&mut conn, path, options, schema).await? < schema.version() {
+        let mut transaction = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+        // Read again, now that nobody else can write.
+        let found = version(&mut transaction, path, options, schema).await?;
+        for step in schema.steps.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
+            sqlx::raw_sql(*step).execute(&mut *transaction).await.map_err(failed)?;
+        }
+        sqlx::query("INSERT OR REPLACE INTO annals_schema (component, version) VALUES (?, ?)")
+            .bind(schema.component)
+            .bind(schema.version())
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+    }
+    conn.close().await.map_err(failed)
+}
+
+/// The version of a component's tables in the file; 0 when there are none.
+async fn version(
+    conn: &mut SqliteConnection,
+    path: &Path,
+    options: &Options,
+    schema: &Schema,
+) -> Result<u32, OpenError> {
     let found: u32 = sqlx::query_scalar("SELECT version FROM annals_schema WHERE component = ?")
         .bind(schema.component)
-        .fetch_optional(&mut *transaction)
+        .fetch_optional(conn)
         .await
-        .map_err(failed)?
+        .map_err(|error| OpenError::from_sqlx(path, &error, options.busy_timeout))?
         .unwrap_or(0);
     if found > schema.version() {
         return Err(OpenError::NewerSchema {
@@ -63,19 +89,7 @@ pub(super) async fn migrate(path: &Path, options: &Options, schema: &Schema) -> 
             known: schema.version(),
         });
     }
-    if found < schema.version() {
-        for step in schema.steps.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
-            sqlx::raw_sql(*step).execute(&mut *transaction).await.map_err(failed)?;
-        }
-        sqlx::query("INSERT OR REPLACE INTO annals_schema(component, version) VALUES (?, ?)")
-            .bind(schema.component)
-            .bind(schema.version())
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-    }
-    transaction.commit().await.map_err(failed)?;
-    conn.close().await.map_err(failed)
+    Ok(found)
 }
 
 async fn connect(path: &Path, options: &Options) -> sqlx::Result<SqliteConnection> {
@@ -96,20 +110,21 @@ enum Owner {
 async fn identify(conn: &mut SqliteConnection, path: &Path, options: &Options) -> Result<Owner, OpenError> {
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path, &error, options.busy_timeout);
     let foreign = |found: String| OpenError::Foreign { path: path.to_owned(), found };
-    let application: i32 =
-        sqlx::query_scalar("PRAGMA application_id").fetch_one(&mut *conn).await.map_err(failed)?;
-    let tables = sqlx::query("SELECT name FROM sqlite_schema ORDER BY rowid LIMIT 3")
-        .fetch_all(&mut *conn)
-        .await
-        .map_err(failed)?;
-    match application {
-        APPLICATION_ID => Ok(Owner::Annals),
-        0 if tables.is_empty() => Ok(Owner::Nobody),
-        0 => {
-            let names: Vec<String> = tables.iter().filter_map(|row| row.try_get(0).ok()).collect();
-            Err(foreign(format!("it has tables such as {}", names.join(", "))))
-        }
-        other => Err(foreign(format!("its application id is {other:#x}"))),
+    // One statement, so that both are of one moment: another process may be creating the tables.
+    let row = sqlx::query(
+        "SELECT application_id, (SELECT group_concat(name, ', ') FROM (SELECT name FROM sqlite_schema LIMIT 3))
+         FROM pragma_application_id",
+    )
+    .fetch_one(conn)
+    .await
+    .map_err(failed)?;
+    let application: i32 = row.try_get(0).map_err(failed)?;
+    let tables: Option<String> = row.try_get(1).map_err(failed)?;
+    match (application, tables) {
+        (APPLICATION_ID, _) => Ok(Owner::Annals),
+        (0, None) => Ok(Owner::Nobody),
+        (0, Some(tables)) => Err(foreign(format!("it has tables such as {tables}"))),
+        (other, _) => Err(foreign(format!("its application id is {other:#x}"))),
     }
 }
 
