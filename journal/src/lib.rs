@@ -54,3 +54,5 @@ pub use epoch_counter::next_epoch;
 
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+mod url;
+pub use url::{InvalidJournalUrl, JournalUrl, OpenJournal, OpenJournalError, open};

@@ -20,9 +20,24 @@ pub use open_error::OpenError;
 mod schema;
 pub use schema::Schema;
 
+mod journal;
+pub use journal::SqliteJournal;
+
+mod change;
 mod connection;
 mod failure;
+mod pages;
 mod readers;
+mod records;
+mod replay;
+mod stream;
+mod tables;
+mod write;
 mod writer;
 
 pub use rusqlite;
+
+/// Row numbers are positive.
+fn offset(ordering: i64) -> crate::Offset {
+    crate::Offset::of_position(u64::try_from(ordering).unwrap_or_default())
+}

@@ -13,6 +13,10 @@ pub(super) struct Failure {
 impl Failure {
     /// A statement before the commit failed: certainly nothing is stored.
     pub(super) fn of_statement(error: rusqlite::Error) -> Self {
+        if let Some(reason) = damage(&error) {
+            let answer = JournalError::Corrupt { persistence_id: None, seq_nr: None, reason };
+            return Self { answer, io: false };
+        }
         let (code, primary) = codes(&error);
         let reason = match primary {
             ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => {
@@ -29,13 +33,6 @@ impl Failure {
             }
             ffi::SQLITE_CANTOPEN => {
                 format!("the SQLite file cannot be opened ({error}); is its directory still there?")
-            }
-            ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => {
-                let reason = format!("the SQLite file is damaged ({error}); restore it from a backup");
-                return Self {
-                    answer: JournalError::Corrupt { persistence_id: None, seq_nr: None, reason },
-                    io: false,
-                };
             }
             _ => format!("SQLite refused the statement ({error}); nothing was stored, and this is a bug: report it"),
         };
@@ -82,6 +79,19 @@ pub(super) fn read_failure(error: rusqlite::Error) -> JournalError {
 
 pub(super) fn unavailable(reason: impl Into<String>) -> JournalError {
     JournalError::Unavailable { reason: reason.into(), source: None }
+}
+
+/// What is wrong with the file, when the error says that something is.
+fn damage(error: &rusqlite::Error) -> Option<String> {
+    use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType, Utf8Error};
+    let damaged = match error {
+        FromSqlConversionFailure(..)
+        | IntegralValueOutOfRange(..)
+        | InvalidColumnType(..)
+        | Utf8Error(..) => true,
+        other => matches!(codes(other).1, ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB),
+    };
+    damaged.then(|| format!("the SQLite file is damaged ({error}); restore it from a backup"))
 }
 
 fn codes(error: &rusqlite::Error) -> (i32, i32) {

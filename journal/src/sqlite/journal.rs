@@ -1,0 +1,127 @@
+use std::path::Path;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+use super::tables::TABLES;
+use super::write::EncodedWrite;
+use super::{Database, OpenError, Options, change, pages, replay, stream, write};
+use crate::{
+    Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange, Replayed, SeqNr,
+    SliceRange, StoredEvent, Tag, Write,
+};
+
+/// Events and records in a SQLite file: the embedded default backend.
+///
+/// A clone is another handle to the same file. Several processes may write to one file; they fence each other.
+///
+/// ```
+/// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+/// # let directory = tempfile::tempdir()?;
+/// # let path = directory.path().join("bank.db");
+/// use annals_journal::sqlite::{Options, SqliteJournal};
+/// use annals_journal::{Epoch, Head, JournalExt, PersistenceId, Token};
+///
+/// # runtime.block_on(async {
+/// let journal = SqliteJournal::open(&path, Options::default()).await?;
+/// let id = PersistenceId::new("account", "alice")?;
+/// let token = Token::new(Epoch(1), 1);
+/// assert_eq!(journal.claim(&id, token).await?, Head { token, ..Head::EMPTY });
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug, Clone)]
+pub struct SqliteJournal {
+    database: Database,
+}
+
+impl SqliteJournal {
+    /// What an event in a SQLite file is limited to: 8 MiB a payload, 4,096 events an append.
+    pub const LIMITS: Limits = Limits { max_payload_bytes: 8 * 1024 * 1024, max_events: 4096 };
+
+    /// Opens the file, or creates it when it is missing.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is in the way and what to do about it.
+    pub async fn open(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        Self::in_database(Database::open(path, options).await?).await
+    }
+
+    /// The journal in a file that is open.
+    ///
+    /// # Errors
+    /// [`OpenError::NewerSchema`] when a newer build has been here, and what [`Database::open`] gives.
+    pub async fn in_database(database: Database) -> Result<Self, OpenError> {
+        database.migrate(&TABLES).await?;
+        Ok(Self { database })
+    }
+
+    /// The file, for whoever keeps something else in it.
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+}
+
+#[async_trait]
+impl Journal for SqliteJournal {
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Head, JournalError>> {
+        let count = writes.len();
+        if count == 0 {
+            return Vec::new();
+        }
+        let writes: Vec<_> = writes.into_iter().map(|write| EncodedWrite::new(write, Self::LIMITS)).collect();
+        match self.database.transact(move |conn| write::write(conn, writes)).await {
+            Ok(answers) => answers,
+            Err(error) => vec![Err(error); count],
+        }
+    }
+
+    fn replay(&self, range: ReplayRange) -> BoxStream<'static, Result<Replayed, JournalError>> {
+        replay::replay(self.database.clone(), range)
+    }
+
+    async fn head(&self, id: &PersistenceId) -> Result<Head, JournalError> {
+        let id = id.clone();
+        let found = self.database.read(move |conn| stream::Stream::find(conn, &id)).await?;
+        Ok(found.map_or(Head::EMPTY, |stream| stream.head))
+    }
+
+    async fn delete_to(&self, id: &PersistenceId, to: SeqNr) -> Result<(), JournalError> {
+        let id = id.clone();
+        self.database.transact(move |conn| change::delete_to(conn, &id, to)).await?
+    }
+
+    async fn replace(&self, old: &StoredEvent, new: Envelope) -> Result<bool, JournalError> {
+        old.check_replacement(&new, Self::LIMITS)?;
+        let (old, bytes) = (old.clone(), new.encode());
+        self.database.transact(move |conn| change::replace(conn, &old, &bytes, &new.tags)).await
+    }
+
+    async fn events_by_tag(&self, tag: &Tag, after: Offset, limit: usize) -> Result<Page, JournalError> {
+        let tag = tag.clone();
+        self.database.read(move |conn| pages::by_tag(conn, &tag, after, limit)).await?
+    }
+
+    async fn events_by_slice(
+        &self,
+        slices: SliceRange,
+        after: Offset,
+        limit: usize,
+    ) -> Result<Page, JournalError> {
+        self.database.read(move |conn| pages::by_slice(conn, slices, after, limit)).await?
+    }
+
+    async fn persistence_ids(
+        &self,
+        after: Option<&PersistenceId>,
+        limit: usize,
+    ) -> Result<Vec<PersistenceId>, JournalError> {
+        let after = after.cloned();
+        self.database.read(move |conn| pages::persistence_ids(conn, after.as_ref(), limit)).await
+    }
+
+    fn limits(&self) -> Limits {
+        Self::LIMITS
+    }
+}

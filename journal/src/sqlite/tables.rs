@@ -1,0 +1,45 @@
+use super::Schema;
+
+/// The tables of events and records.
+///
+/// Events lie in the order in which they were committed, so that a commit of many ids writes few pages; a small index finds the
+/// events of one id. `docs/sqlite.md` has the measurements.
+///
+/// - `ordering` is the offset. It is never used twice: the newest row is never taken out, only emptied.
+/// - An event row with an empty envelope is a tombstone: the id's events up to its number were deleted. An id has one at most.
+/// - `streams` is where heads, tokens and deletions are kept for ever.
+/// - `record_revisions` has one row: the last revision that any record was given.
+pub(super) const TABLES: Schema = Schema {
+    component: "journal",
+    steps: &["\
+CREATE TABLE streams (
+    id INTEGER PRIMARY KEY,
+    persistence_id TEXT NOT NULL UNIQUE,
+    slice INTEGER NOT NULL,
+    head INTEGER NOT NULL,
+    epoch INTEGER NOT NULL,
+    activation INTEGER NOT NULL,
+    deleted_to INTEGER NOT NULL
+) STRICT;
+CREATE TABLE events (
+    ordering INTEGER PRIMARY KEY,
+    stream INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    slice INTEGER NOT NULL,
+    envelope BLOB NOT NULL,
+    UNIQUE (stream, seq)
+) STRICT;
+CREATE TABLE event_tags (
+    tag TEXT NOT NULL,
+    ordering INTEGER NOT NULL,
+    PRIMARY KEY (tag, ordering)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX event_tags_by_ordering ON event_tags (ordering);
+CREATE TABLE records (
+    key TEXT PRIMARY KEY,
+    revision INTEGER NOT NULL,
+    value BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE record_revisions (last INTEGER NOT NULL) STRICT;
+INSERT INTO record_revisions (last) VALUES (0);"],
+};

@@ -1,0 +1,307 @@
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+#[cfg(feature = "sqlite")]
+use crate::sqlite;
+use crate::{Journal, MemoryJournal, Records};
+
+/// Says which journal to open.
+///
+/// | URL | journal |
+/// |---|---|
+/// | `memory:` | in memory, gone with the last handle |
+/// | `sqlite://PATH` | a SQLite file; everything between `sqlite://` and the first `?` is its path, relative or absolute, as it stands |
+///
+/// | parameter of `sqlite` | default | meaning |
+/// |---|---|---|
+/// | `durability=each-commit` or `os` | `each-commit` | what an answered write survives, see `sqlite::Durability` |
+/// | `busy_timeout_ms=` 0 to 3600000 | `5000` | how long to wait for another process that holds the file's lock |
+/// | `readers=` 1 to 64 | `4` | the most reads at a time |
+///
+/// ```
+/// use annals_journal::JournalUrl;
+///
+/// # #[cfg(feature = "sqlite")] {
+/// let url: JournalUrl = "sqlite://bank.db?durability=os&busy_timeout_ms=250".parse()?;
+/// assert_eq!(url.to_string(), "sqlite://bank.db?durability=os&busy_timeout_ms=250");
+/// # }
+/// assert!("sqlite:/bank.db".parse::<JournalUrl>().is_err());
+/// # Ok::<(), annals_journal::InvalidJournalUrl>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JournalUrl {
+    text: String,
+    target: Target,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Target {
+    Memory,
+    #[cfg(feature = "sqlite")]
+    Sqlite {
+        path: std::path::PathBuf,
+        options: sqlite::Options,
+    },
+}
+
+impl JournalUrl {
+    /// Opens the journal.
+    ///
+    /// # Errors
+    /// [`OpenJournalError`] says what is in the way and what to do about it.
+    pub async fn open(&self) -> Result<OpenJournal, OpenJournalError> {
+        match &self.target {
+            Target::Memory => {
+                let journal = Arc::new(MemoryJournal::new());
+                Ok(OpenJournal {
+                    journal: journal.clone(),
+                    records: journal,
+                    #[cfg(feature = "sqlite")]
+                    database: None,
+                })
+            }
+            #[cfg(feature = "sqlite")]
+            Target::Sqlite { path, options } => {
+                let journal = Arc::new(sqlite::SqliteJournal::open(path, *options).await?);
+                let database = Some(journal.database().clone());
+                Ok(OpenJournal { journal: journal.clone(), records: journal, database })
+            }
+        }
+    }
+}
+
+/// Opens the journal that a URL names, see [`JournalUrl`].
+///
+/// # Errors
+/// [`OpenJournalError`] says what is in the way and what to do about it.
+pub async fn open(url: &str) -> Result<OpenJournal, OpenJournalError> {
+    url.parse::<JournalUrl>()?.open().await
+}
+
+/// A journal that is open, as its backend made it: without group commit around it.
+#[derive(Debug, Clone)]
+pub struct OpenJournal {
+    /// The events.
+    pub journal: Arc<dyn Journal>,
+    /// The named records beside them.
+    pub records: Arc<dyn Records>,
+    /// The SQLite file, for stores that keep something else in it; `None` when the journal is not in one.
+    #[cfg(feature = "sqlite")]
+    pub database: Option<sqlite::Database>,
+}
+
+/// Why the journal of a URL could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenJournalError {
+    /// The URL does not say which journal.
+    #[error(transparent)]
+    Url(#[from] InvalidJournalUrl),
+    /// The SQLite file could not be opened.
+    #[cfg(feature = "sqlite")]
+    #[error(transparent)]
+    Sqlite(#[from] sqlite::OpenError),
+}
+
+/// Why a text is no journal URL; the message lists what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InvalidJournalUrl {
+    /// The beginning names no backend.
+    #[error("{url:?} names no journal; use memory: or sqlite://PATH")]
+    UnknownScheme {
+        /// The text.
+        url: String,
+    },
+    /// This build does not have the backend.
+    #[error("{url:?} needs a build with the feature {feature:?}")]
+    NotBuilt {
+        /// The text.
+        url: String,
+        /// The feature of the crate.
+        feature: &'static str,
+    },
+    /// There is no path.
+    #[error(
+        "{url:?} has no path; write it between sqlite:// and ?, such as sqlite://bank.db or sqlite:///var/lib/bank.db"
+    )]
+    MissingPath {
+        /// The text.
+        url: String,
+    },
+    /// There is no such parameter.
+    #[error("{url:?} has the parameter {name:?}; {}", allowed_parameters(.allowed))]
+    UnknownParameter {
+        /// The text.
+        url: String,
+        /// The parameter.
+        name: String,
+        /// The parameters that there are.
+        allowed: &'static [&'static str],
+    },
+    /// The parameter is there twice.
+    #[error("{url:?} has the parameter {name:?} twice; give it once")]
+    RepeatedParameter {
+        /// The text.
+        url: String,
+        /// The parameter.
+        name: String,
+    },
+    /// The parameter cannot have this value.
+    #[error("{url:?}: {name} cannot be {value:?}; it may be {allowed}")]
+    InvalidValue {
+        /// The text.
+        url: String,
+        /// The parameter.
+        name: String,
+        /// Its value.
+        value: String,
+        /// What is allowed.
+        allowed: &'static str,
+    },
+}
+
+impl FromStr for JournalUrl {
+    type Err = InvalidJournalUrl;
+
+    fn from_str(url: &str) -> Result<Self, InvalidJournalUrl> {
+        let text = url.to_owned();
+        if let Some(rest) = url.strip_prefix("memory:") {
+            let rest = rest.trim_start_matches('/');
+            return match rest.strip_prefix('?') {
+                None if rest.is_empty() => Ok(Self { text, target: Target::Memory }),
+                None => Err(InvalidJournalUrl::UnknownScheme { url: text }),
+                Some(parameters) => match parameters.split('&').find(|parameter| !parameter.is_empty()) {
+                    None => Ok(Self { text, target: Target::Memory }),
+                    Some(parameter) => {
+                        let name = parameter.split('=').next().unwrap_or_default().to_owned();
+                        Err(InvalidJournalUrl::UnknownParameter { url: text, name, allowed: &[] })
+                    }
+                },
+            };
+        }
+        match url.strip_prefix("sqlite://") {
+            Some(rest) => Ok(Self { target: sqlite_target(url, rest)?, text }),
+            None => Err(InvalidJournalUrl::UnknownScheme { url: text }),
+        }
+    }
+}
+
+#[cfg(not(feature = "sqlite"))]
+fn sqlite_target(url: &str, _rest: &str) -> Result<Target, InvalidJournalUrl> {
+    Err(InvalidJournalUrl::NotBuilt { url: url.to_owned(), feature: "sqlite" })
+}
+
+#[cfg(feature = "sqlite")]
+fn sqlite_target(url: &str, rest: &str) -> Result<Target, InvalidJournalUrl> {
+    const ALLOWED: [&str; 3] = ["durability", "busy_timeout_ms", "readers"];
+    let text = || url.to_owned();
+    let (path, parameters) = rest.split_once('?').unwrap_or((rest, ""));
+    if path.is_empty() {
+        return Err(InvalidJournalUrl::MissingPath { url: text() });
+    }
+    let mut options = sqlite::Options::default();
+    let mut seen = Vec::new();
+    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let invalid = |allowed: &'static str| InvalidJournalUrl::InvalidValue {
+            url: text(),
+            name: name.to_owned(),
+            value: value.to_owned(),
+            allowed,
+        };
+        if seen.contains(&name) {
+            return Err(InvalidJournalUrl::RepeatedParameter { url: text(), name: name.to_owned() });
+        }
+        seen.push(name);
+        options = match name {
+            "durability" => match value {
+                "each-commit" => options.durability(sqlite::Durability::EachCommit),
+                "os" => options.durability(sqlite::Durability::Os),
+                _ => return Err(invalid("each-commit or os")),
+            },
+            "busy_timeout_ms" => match value.parse() {
+                Ok(millis @ 0..=3_600_000) => options.busy_timeout(std::time::Duration::from_millis(millis)),
+                _ => return Err(invalid("a number of milliseconds from 0 to 3600000")),
+            },
+            "readers" => match value.parse() {
+                Ok(readers @ 1..=64) => options.readers(readers),
+                _ => return Err(invalid("a number from 1 to 64")),
+            },
+            _ => {
+                let (url, name) = (text(), name.to_owned());
+                return Err(InvalidJournalUrl::UnknownParameter { url, name, allowed: &ALLOWED });
+            }
+        };
+    }
+    Ok(Target::Sqlite { path: path.into(), options })
+}
+
+impl fmt::Display for JournalUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+fn allowed_parameters(allowed: &[&str]) -> String {
+    if allowed.is_empty() { "there is none".to_owned() } else { format!("it may be {}", allowed.join(", ")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(url: &str) -> String {
+        url.parse::<JournalUrl>().expect_err(url).to_string()
+    }
+
+    #[test]
+    fn memory_has_neither_path_nor_parameters() {
+        for url in ["memory:", "memory://", "memory:?"] {
+            assert_eq!(url.parse::<JournalUrl>().map(|url| url.target), Ok(Target::Memory), "{url}");
+        }
+        assert!(refused("memory:here").contains("use memory: or sqlite://PATH"));
+        assert!(refused("memory:?size=3").contains("there is none"));
+    }
+
+    #[test]
+    fn what_is_not_a_journal_url_is_told_what_is() {
+        for url in ["", "bank.db", "postgres://localhost", "sqlite:bank.db", "SQLITE://bank.db"] {
+            assert!(refused(url).contains("sqlite://PATH"), "{url}");
+        }
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[test]
+    fn everything_up_to_the_question_mark_is_the_path() {
+        for (url, expected) in [
+            ("sqlite://bank.db", "bank.db"),
+            ("sqlite:///var/lib/bank.db?", "/var/lib/bank.db"),
+            ("sqlite://data/my bank%20#1.db?durability=os", "data/my bank%20#1.db"),
+            ("sqlite://:memory:", ":memory:"),
+        ] {
+            match url.parse::<JournalUrl>().map(|url| url.target) {
+                Ok(Target::Sqlite { path, .. }) => assert_eq!(path, std::path::Path::new(expected)),
+                other => panic!("{url}: {other:?}"),
+            }
+        }
+        assert!(refused("sqlite://?durability=os").contains("sqlite://bank.db"));
+    }
+
+    #[cfg(feature = "sqlite")]
+    #[test]
+    fn parameters_are_checked() {
+        let url: JournalUrl = "sqlite://a?durability=os&busy_timeout_ms=7&readers=2".parse().unwrap();
+        let options = sqlite::Options::default()
+            .durability(sqlite::Durability::Os)
+            .busy_timeout(std::time::Duration::from_millis(7))
+            .readers(2);
+        assert_eq!(url.target, Target::Sqlite { path: "a".into(), options });
+        assert!(refused("sqlite://a?sync=off").contains("durability, busy_timeout_ms, readers"));
+        assert!(refused("sqlite://a?durability=off").contains("each-commit or os"));
+        assert!(refused("sqlite://a?busy_timeout_ms=soon").contains("milliseconds"));
+        assert!(refused("sqlite://a?readers=0").contains("1 to 64"));
+        assert!(refused("sqlite://a?readers=1&readers=2").contains("twice"));
+    }
+}
