@@ -56,3 +56,6 @@ pub use epoch_counter::next_epoch;
 pub mod sqlite;
 mod url;
 pub use url::{InvalidJournalUrl, JournalUrl, OpenJournal, OpenJournalError, open};
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
