@@ -69,3 +69,34 @@ pub(crate) fn refused_as_nobody(test: &str, path: &Path) -> bool {
     child.wait().unwrap();
     refused
 }
+
+/// How long tests that repeat themselves go on: `ANNALS_TIME_BUDGET_SECS`, default 5.
+pub(crate) fn budget() -> std::time::Duration {
+    let seconds = std::env::var("ANNALS_TIME_BUDGET_SECS").ok().and_then(|text| text.parse().ok());
+    std::time::Duration::from_secs(seconds.unwrap_or(5))
+}
+
+/// A seed to be printed: `ANNALS_SEED`, else another one each time.
+pub(crate) fn seed() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    let given = std::env::var("ANNALS_SEED").ok().and_then(|text| text.parse().ok());
+    given.unwrap_or_else(|| RandomState::new().hash_one(0) >> 32)
+}
+
+/// Numbers that depend on a seed only (SplitMix64).
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// A number from 0 to `limit - 1`.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % limit.max(1)
+    }
+}
