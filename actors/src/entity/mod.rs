@@ -23,6 +23,9 @@ mod rules;
 mod running;
 mod waiting;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 

@@ -1,0 +1,9 @@
+//! The entity's transitions, one claim a test, without runtime, clock or store.
+
+mod bounds;
+mod recovering;
+mod rig;
+mod setbacks;
+mod snapshots;
+mod stopping;
+mod writing;

@@ -1,0 +1,116 @@
+//! Stop and passivation.
+
+use annals_snapshot::SnapshotPolicy;
+
+use super::rig::*;
+use crate::entity::{Action, Input, StopReason};
+use crate::{AskError, Failure};
+
+#[test]
+fn an_idle_entity_leaves_memory() {
+    let mut rig = Rig::running();
+    rig.step(Input::Idle);
+    assert!(matches!(rig.take(), Action::Stop(StopReason::Passivated)));
+}
+
+#[test]
+fn an_entity_with_work_or_stash_is_not_idle() {
+    let mut rig = Rig::running();
+    let _stashed = rig.ask(WhenOpen(1));
+    rig.step(Input::Idle);
+    assert!(rig.quiet());
+    let mut rig = Rig::running();
+    let _answer = rig.ask(Add(vec![1]));
+    rig.append();
+    rig.step(Input::Idle);
+    assert!(rig.quiet());
+}
+
+#[test]
+fn passivation_by_effect_waits_for_the_disk_and_keeps_the_stash() {
+    let mut rig = Rig::running();
+    let mut stashed = rig.ask(WhenOpen(1));
+    let mut left = rig.ask(Leave::Passivate);
+    rig.append();
+    assert!(rig.quiet());
+    rig.written();
+    assert_eq!(left.try_recv().unwrap(), Ok(1));
+    assert!(matches!(rig.take(), Action::Stop(StopReason::PassivatedWhileNeeded)));
+    assert!(stashed.try_recv().is_err());
+    rig.step(Input::WakeAgain);
+    let token = rig.claim();
+    rig.answer_claim(token, 1, 0);
+    rig.no_snapshot();
+    rig.replay(&[foreign(1, 1)]);
+    rig.take();
+    rig.ask(Open);
+    rig.append();
+    rig.append();
+    rig.written();
+    rig.written();
+    assert_eq!(stashed.try_recv().unwrap(), Ok(2));
+}
+
+#[test]
+fn a_stop_finishes_what_was_decided_and_refuses_the_rest() {
+    let mut rig = Rig::running();
+    let mut decided = rig.ask(Add(vec![1]));
+    let mut stashed = rig.ask(WhenOpen(1));
+    rig.append();
+    rig.step(Input::Stop);
+    let mut late = rig.ask(Get);
+    assert!(rig.quiet());
+    rig.written();
+    assert!(decided.try_recv().unwrap().is_ok());
+    for answer in [stashed.try_recv().unwrap(), late.try_recv().unwrap()] {
+        assert!(matches!(answer, Err(AskError::Failed(Failure::Stopping { .. }))), "{answer:?}");
+    }
+    assert!(matches!(rig.take(), Action::RefuseMailbox(Failure::Stopping { .. })));
+    assert!(matches!(rig.take(), Action::Stop(StopReason::Stopped)));
+}
+
+#[test]
+fn a_stop_by_effect_refuses_the_stash() {
+    let mut rig = Rig::running();
+    let mut stashed = rig.ask(WhenOpen(1));
+    rig.ask(Leave::Stop);
+    rig.append();
+    rig.written();
+    assert!(matches!(stashed.try_recv().unwrap(), Err(AskError::Failed(Failure::Stopping { .. }))));
+}
+
+#[test]
+fn a_stop_while_recovering_is_at_once() {
+    let mut rig = Rig::claiming(SnapshotPolicy::never());
+    let mut waiting = rig.ask(Get);
+    rig.claim();
+    rig.step(Input::Stop);
+    assert!(matches!(waiting.try_recv().unwrap(), Err(AskError::Failed(Failure::Stopping { .. }))));
+    rig.take();
+    assert!(matches!(rig.take(), Action::Stop(StopReason::Stopped)));
+}
+
+#[test]
+fn a_stop_while_an_outcome_is_unknown_settles_it_first() {
+    let mut rig = Rig::running();
+    let mut maybe = rig.ask(Add(vec![5]));
+    let sent = rig.append();
+    rig.refused(unknown());
+    let token = rig.reclaim();
+    rig.step(Input::Stop);
+    rig.answer_claim(token, 1, 0);
+    rig.replay(&sent.events);
+    assert_eq!(maybe.try_recv().unwrap().unwrap().0, 5);
+    assert!(matches!(rig.take(), Action::Ready { .. }));
+    assert!(matches!(rig.take(), Action::RefuseMailbox(_)));
+    assert!(matches!(rig.take(), Action::Stop(StopReason::Stopped)));
+}
+
+#[test]
+fn a_stop_under_work_refuses_the_command_that_works() {
+    let mut rig = Rig::running();
+    let mut fetched = rig.ask(Fetch(7));
+    rig.take();
+    rig.step(Input::Stop);
+    assert!(matches!(fetched.try_recv().unwrap(), Err(AskError::Failed(Failure::Stopping { .. }))));
+}
