@@ -1,6 +1,6 @@
 //! The list of all clauses, as a macro that makes tests of them.
 
-/// Generates one `#[test]` for each clause of the [conformance suite](crate::conformance), in a module with the given
+/// Generates one `#[test]` for each clause of the [conformance suite](mod@crate::conformance), in a module with the given
 /// name.
 ///
 /// Arguments: the module's name, and the constructor: `Fn(Place) -> impl Future<Output = Store>`.

@@ -94,8 +94,13 @@ impl Harness {
     pub async fn reopen(&mut self) {
         if self.outlives_process() {
             self.close_all().await;
-            self.store = Some((self.open)(self.place.clone()).await);
+            self.open().await;
         }
+    }
+
+    /// Opens the store after [`Harness::close_all`].
+    pub(super) async fn open(&mut self) {
+        self.store = Some((self.open)(self.place.clone()).await);
     }
 
     pub(super) fn place(&self) -> &Place {
