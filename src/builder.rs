@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_actors::{Kind, Node, NodeBuilder, PersistentActor, Stores};
-use annals_journal::{GroupCommitSettings, JournalError, MemoryJournal};
+use annals_journal::{GroupCommitSettings, OpenJournalError};
 use annals_snapshot::MemorySnapshotStore;
 
 /// The door: `Annals::builder("bank").journal("sqlite://bank.db").entity::<Account>().start().await`.
@@ -99,9 +99,13 @@ impl fmt::Debug for Builder {
     }
 }
 
-async fn open(_url: &str) -> Result<Stores, StartError> {
-    let journal = Arc::new(MemoryJournal::new());
-    Ok(Stores { journal: journal.clone(), records: journal, snapshots: Arc::new(MemorySnapshotStore::new()) })
+async fn open(url: &str) -> Result<Stores, StartError> {
+    let journal = annals_journal::open(url).await?;
+    Ok(Stores {
+        journal: journal.journal,
+        records: journal.records,
+        snapshots: Arc::new(MemorySnapshotStore::new()),
+    })
 }
 
 /// Why a node did not start.
@@ -115,7 +119,7 @@ pub enum StartError {
     NoJournal,
     /// The journal could not be opened.
     #[error(transparent)]
-    Journal(#[from] JournalError),
+    Journal(#[from] OpenJournalError),
     /// The node's registrations or its journal do not allow a start.
     #[error(transparent)]
     Node(#[from] annals_actors::StartError),
