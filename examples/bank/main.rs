@@ -1,0 +1,153 @@
+//! A bank over HTTP: the reference application of Annals.
+//!
+//! Each account is a persistent actor; its events are in an SQLite file. An answered change is on disk, and a request
+//! that is sent again with the same `request_id` gets the first answer and changes nothing, also after a crash.
+//!
+//! ```text
+//! cargo run --release --example bank
+//! curl -X POST localhost:8080/accounts/alice/deposit -d '{"cents": 500, "request_id": "a-1"}'
+//! curl -X POST localhost:8080/accounts/alice/withdraw -d '{"cents": 200, "request_id": "a-2"}'
+//! curl localhost:8080/accounts/alice
+//! curl localhost:8080/accounts/alice/events
+//! ```
+//!
+//! | file | what |
+//! |---|---|
+//! | `account.rs` | the aggregate: events, commands, decisions |
+//! | `requests.rs` | what an account remembers of answered requests |
+//! | `request.rs` | what a client sends, checked |
+//! | `http.rs`, `event_line.rs`, `problem.rs` | routes, the lines of `/events`, errors |
+
+mod account;
+mod event_line;
+mod http;
+mod problem;
+mod request;
+mod requests;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use annals::prelude::*;
+use anyhow::Context as _;
+use axum::serve::ListenerExt;
+use clap::{Parser, ValueEnum};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing_subscriber::EnvFilter;
+
+use account::Account;
+
+/// A bank over HTTP: deposits, withdrawals and balances that survive every crash.
+#[derive(Debug, Parser)]
+#[command(name = "bank", after_help = EXAMPLE)]
+struct Options {
+    /// Where the events are: sqlite://PATH, or memory: to forget everything on exit.
+    #[arg(long, value_name = "URL", default_value = "sqlite://bank.db")]
+    journal: String,
+    /// Address and port to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// How log lines on standard error look; RUST_LOG chooses which (default: info).
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    log: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+const EXAMPLE: &str = "\
+Example:
+  bank --journal sqlite://bank.db --listen 127.0.0.1:8080
+  curl -X POST localhost:8080/accounts/alice/deposit -d '{\"cents\": 500, \"request_id\": \"a-1\"}'
+  curl localhost:8080/accounts/alice
+
+SIGTERM or Ctrl-C stops it: it answers what it has begun, then exits with 0.";
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    init_logs(options.log);
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn init_logs(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => logs.init(),
+        LogFormat::Json => logs.json().init(),
+    }
+}
+
+#[tokio::main]
+async fn run(options: &Options) -> anyhow::Result<()> {
+    let mut terminated = Terminated::listen()?;
+    let node = Annals::builder("bank")
+        .journal(&options.journal)
+        .entity::<Account>()
+        .start()
+        .await
+        .context("the bank cannot start; see --journal")?;
+    let listener = TcpListener::bind(&options.listen).await.with_context(|| {
+        format!("cannot listen on {}; choose another address with --listen", options.listen)
+    })?;
+    // For whoever chose port 0; nobody has to read it.
+    let _ = writeln!(std::io::stdout(), "listening on http://{}", listener.local_addr()?);
+
+    let (stop, stopped) = oneshot::channel::<()>();
+    let listener = listener.tap_io(|connection| {
+        // Answers are small and complete: waiting for more to send would only delay them.
+        let _ = connection.set_nodelay(true);
+    });
+    let server = axum::serve(listener, http::routes(node.clone())).with_graceful_shutdown(async {
+        let _ = stopped.await;
+    });
+    let mut server = tokio::spawn(server.into_future());
+    tokio::select! {
+        ended = &mut server => ended.context("the HTTP server died")?.context("the HTTP server failed")?,
+        () = terminated.wait() => {
+            tracing::info!("stopping: no new connections, answering what has begun");
+            drop(stop);
+            if tokio::time::timeout(PATIENCE, &mut server).await.is_err() {
+                tracing::warn!(patience = ?PATIENCE, "breaking off clients that did not finish");
+                server.abort();
+            }
+        }
+    }
+    node.shutdown().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// How long clients have to finish a request that they have begun.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// SIGTERM and Ctrl-C.
+struct Terminated {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Terminated {
+    fn listen() -> anyhow::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! The built examples and the bank as a process.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+/// Where an example's binary is: `target/<profile>/examples`, beside the `deps` that this test runs from.
+pub(crate) fn example(name: &str) -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    let binary = profile.join("examples").join(name);
+    if is_stale(&binary, name) {
+        build(name, profile);
+    }
+    assert!(
+        binary.exists(),
+        "there is no {binary:?}: run `cargo build --example {name}` in the same profile"
+    );
+    binary
+}
+
+/// Cargo builds examples for `cargo test`, but not for `cargo test --test stories`.
+fn is_stale(binary: &Path, name: &str) -> bool {
+    let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified());
+    let Ok(built) = modified(binary) else { return true };
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
+    fs::read_dir(sources)
+        .unwrap()
+        .any(|source| modified(&source.unwrap().path()).unwrap_or(SystemTime::UNIX_EPOCH) > built)
+}
+
+fn build(name: &str, profile: &Path) {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--example", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().unwrap().success(), "`cargo build --example {name}` failed");
+}
+
+/// A running bank; killed when it is dropped.
+pub(crate) struct Bank {
+    pub(crate) address: SocketAddr,
+    process: Child,
+}
+
+impl Bank {
+    /// Starts the bank on a file and waits until it listens.
+    pub(crate) fn start(file: &Path) -> Self {
+        Self::spawn(file).listening()
+    }
+
+    /// Starts the process; its log goes to a file beside the journal.
+    pub(crate) fn spawn(file: &Path) -> StartingBank {
+        let log = file.with_extension("log");
+        let mut process = Command::new(example("bank"))
+            .args(["--listen", "127.0.0.1:0", "--journal", &url(file)])
+            .stdout(Stdio::piped())
+            .stderr(File::options().create(true).append(true).open(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let stdout = process.stdout.take().unwrap();
+        StartingBank { bank: Self { address: ([127, 0, 0, 1], 0).into(), process }, stdout, log }
+    }
+
+    /// SIGKILL, and waits until the process is gone.
+    pub(crate) fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// SIGTERM, without waiting.
+    pub(crate) fn terminate(&self) {
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// Waits until the process ends by itself.
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        self.process.wait().unwrap()
+    }
+}
+
+impl Drop for Bank {
+    fn drop(&mut self) {
+        // Fails when the process is gone already, which is as good.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// A bank that may not listen yet.
+pub(crate) struct StartingBank {
+    bank: Bank,
+    stdout: ChildStdout,
+    log: PathBuf,
+}
+
+impl StartingBank {
+    /// Waits until it says where it listens.
+    pub(crate) fn listening(self) -> Bank {
+        let Self { mut bank, stdout, log } = self;
+        let Some(address) = address(stdout) else {
+            let status = bank.process.wait().unwrap();
+            panic!("the bank ended with {status}:\n{}", fs::read_to_string(log).unwrap());
+        };
+        bank.address = address;
+        bank
+    }
+
+    /// SIGKILL after a while, or as soon as it listens.
+    pub(crate) fn kill_within(self, patience: Duration) {
+        let Self { bank, stdout, .. } = self;
+        let (listens, says_so) = mpsc::channel();
+        let reader = thread::spawn(move || listens.send(address(stdout)));
+        assert_ne!(says_so.recv_timeout(patience), Err(RecvTimeoutError::Disconnected));
+        bank.kill();
+        let _ = reader.join();
+    }
+}
+
+fn address(stdout: ChildStdout) -> Option<SocketAddr> {
+    let line = BufReader::new(stdout).lines().map_while(Result::ok).find(|line| line.contains("http://"))?;
+    Some(line.rsplit("http://").next()?.parse().unwrap())
+}
+
+/// The journal's URL for a file.
+pub(crate) fn url(file: &Path) -> String {
+    format!("sqlite://{}", file.display())
+}
