@@ -35,3 +35,16 @@ pub mod prelude {
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/first-aggregate.md")]
+struct GuideFirstAggregate;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/effects.md")]
+struct GuideEffects;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/snapshots.md")]
+struct GuideSnapshots;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/errors.md")]
+struct GuideErrors;
