@@ -1,0 +1,80 @@
+//! `loans show`: what is known about one case, read from the journal alone, so that it disturbs nobody who owns the case.
+
+use std::fmt::Write;
+
+use annals::journal::{self, Journal};
+use annals::migrations::KindAdapter;
+use annals::prelude::*;
+use anyhow::{anyhow, bail};
+
+use crate::event::LoanEvent;
+use crate::loan::Loan;
+use crate::replay::fold;
+
+/// The case as text.
+pub(crate) async fn show(url: &str, case: &str) -> anyhow::Result<String> {
+    let journal = journal::open(url).await?.journal;
+    let id = PersistenceId::new(Loan::KIND, case)?;
+    let adapter = KindAdapter::<LoanEvent>::new(Loan::KIND)?;
+    let mut history = String::new();
+    let mut written = Ok(());
+    let loan = fold(&*journal, &adapter, &id, |event| {
+        let line = history.lines().count() + 1;
+        if let (Some(fact), Ok(())) = (event.fact(), written) {
+            let (at, by) = (fact.at.as_deref().unwrap_or("-"), fact.by.as_deref().unwrap_or("-"));
+            written = write!(history, "{line:>5}  {at:<29}  {by:<8}  {event}");
+            for (key, value) in &fact.attributes {
+                written = written.and_then(|()| write!(history, "  {key}={value}"));
+            }
+            history.push('\n');
+        }
+    })
+    .await?;
+    written?;
+    if !loan.known {
+        bail!(not_there(&*journal, case, url).await?);
+    }
+    Ok(format!("{}\n{history}", summary(case, &loan)?))
+}
+
+async fn not_there(journal: &dyn Journal, case: &str, url: &str) -> anyhow::Result<anyhow::Error> {
+    let any = journal.persistence_ids(None, 1_000).await?;
+    let example = any.iter().find(|id| id.kind() == Loan::KIND && id.entity_id() != case);
+    Ok(match example {
+        Some(example) => {
+            anyhow!("there is no case {case:?} in {url}; there is, for example, {:?}", example.entity_id())
+        }
+        None => anyhow!("there is no case in {url}: import a log first"),
+    })
+}
+
+fn summary(case: &str, loan: &Loan) -> Result<String, std::fmt::Error> {
+    let mut out = String::new();
+    writeln!(out, "case     {case}")?;
+    if let Some(name) = &loan.case.name {
+        writeln!(out, "name     {name}")?;
+    }
+    writeln!(out, "outcome  {}", loan.outcome)?;
+    if let Some(step) = loan.step {
+        writeln!(out, "step     {step}")?;
+    }
+    write!(out, "rows     {}", loan.rows)?;
+    if let (Some(first), Some(last)) = (&loan.first_at, &loan.last_at) {
+        write!(out, ", {first} to {last}")?;
+    }
+    out.push('\n');
+    if loan.other > 0 {
+        writeln!(out, "         {} of them are no activity of a loan application", loan.other)?;
+    }
+    for stage in loan.offers.stages() {
+        writeln!(out, "offer    {stage}")?;
+    }
+    for (item, work) in &loan.work {
+        let crate::loan::Work { scheduled, started, completed } = work;
+        writeln!(out, "work     {item:<29} scheduled {scheduled}, started {started}, completed {completed}")?;
+    }
+    for (key, value) in &loan.case.attributes {
+        writeln!(out, "{key}  {value}")?;
+    }
+    Ok(out)
+}
