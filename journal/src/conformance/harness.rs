@@ -92,7 +92,8 @@ impl Harness {
 
     /// Closes the store and opens it again; nothing for one that does not outlive its handles.
     pub async fn reopen(&mut self) {
-        if self.outlives_process() {
+        // Only what outlives its handles is ever closed before.
+        if self.store.is_none() || self.outlives_process() {
             self.close_all().await;
             self.open().await;
         }
