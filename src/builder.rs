@@ -99,11 +99,12 @@ impl fmt::Debug for Builder {
     }
 }
 
+/// The stores of a URL: snapshots live beside the events.
 async fn open(url: &str) -> Result<Stores, StartError> {
-    let journal = annals_journal::open(url).await?;
+    let opened = annals_journal::open(url).await?;
     Ok(Stores {
-        journal: journal.journal,
-        records: journal.records,
+        journal: opened.journal,
+        records: opened.records,
         snapshots: Arc::new(MemorySnapshotStore::new()),
     })
 }

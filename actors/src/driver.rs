@@ -18,6 +18,7 @@ use crate::delivery::Delivery;
 use crate::effect::SideEffect;
 use crate::entities::Entities;
 use crate::entity::{Action, Entity, Input, Report, StopReason, WorkOutput};
+use crate::node::Shared;
 use crate::panic::message;
 use crate::{Failure, PersistentActor};
 
@@ -328,7 +329,7 @@ impl<A: PersistentActor> Driver<A> {
                     node.metrics.recovery_seconds.record(took.as_secs_f64());
                     debug!(persistence_id = %self.id, replayed, snapshot = snapshot.get(), ?took, "recovered");
                 }
-                Action::Report(report) => report.say(&self.id, &node.metrics),
+                Action::Report(report) => report.say(&self.id, &node),
                 Action::Stop(reason) => {
                     self.permit = None;
                     self.step = Step::None;
@@ -403,16 +404,13 @@ impl<A: PersistentActor> Driver<A> {
 }
 
 impl Report {
-    fn say(self, id: &PersistenceId, metrics: &crate::telemetry::ActorMetrics) {
+    fn say(self, id: &PersistenceId, node: &Shared) {
         match self {
             Self::Restart { reason, held } => {
-                metrics.restarted(reason);
+                node.metrics.restarted(reason);
                 warn!(persistence_id = %id, reason = reason.label(), held, "state thrown away: claims and recovers");
             }
-            Self::UnreadableSnapshot { seq_nr, reason } => {
-                metrics.unreadable_snapshots.increment(1);
-                warn!(persistence_id = %id, seq_nr = seq_nr.get(), reason, "snapshot unreadable: tries an older one");
-            }
+            Self::UnreadableSnapshot { seq_nr, reason } => node.snapshots.pass_over(id, seq_nr, &reason),
             Self::SnapshotStoreUnavailable(reason) => {
                 warn!(persistence_id = %id, reason, "snapshot store unavailable: recovers from events");
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use annals_journal::{PersistenceId, Timestamp};
 use annals_migrations::StateAdapter;
-use annals_snapshot::Snapshot;
+use annals_snapshot::{Retention, Snapshot};
 use tokio::sync::mpsc;
 
 use crate::context::Identity;
@@ -25,6 +25,7 @@ pub(crate) struct Entities<A: PersistentActor> {
     pub(crate) rules: Arc<Rules<A>>,
     pub(crate) passivate_after: Option<Duration>,
     pub(crate) work_limit: Duration,
+    retention: Retention,
     services: Services,
     needs: Arc<ServiceNeeds>,
     mailbox: usize,
@@ -54,6 +55,7 @@ impl<A: PersistentActor> Entities<A> {
             rules: Arc::new(rules),
             passivate_after: kind.passivate_after,
             work_limit: kind.work_limit,
+            retention: kind.retention,
             services: kind.services,
             needs: Arc::new(Kind::<A>::needs()),
             mailbox: kind.mailbox,
@@ -124,7 +126,7 @@ impl<A: PersistentActor> Entities<A> {
 
     /// Stores a snapshot and prunes behind it; a failure is logged and counted by the keeper.
     pub(crate) async fn save(&self, snapshot: Snapshot) -> bool {
-        self.node.snapshots.save(snapshot).await.is_ok()
+        self.node.snapshots.save(snapshot, &self.retention).await.saved.is_ok()
     }
 
     fn part(&self, id: &PersistenceId) -> MutexGuard<'_, Part<A>> {

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_migrations::{EventAdapter, KindAdapter, SchemaError};
-use annals_snapshot::SnapshotPolicy;
+use annals_snapshot::{Retention, SnapshotPolicy};
 
 use crate::entity::Bounds;
 use crate::services::Services;
@@ -14,7 +14,7 @@ use crate::{PersistentActor, ServiceNeeds};
 /// ```
 /// # use std::time::Duration;
 /// # use annals_actors::{Kind, PersistentActor};
-/// # use annals_snapshot::SnapshotPolicy;
+/// # use annals_snapshot::{Retention, SnapshotPolicy};
 /// # fn kind<Account: PersistentActor>() -> Kind<Account> {
 /// Kind::<Account>::new()
 ///     .snapshots(SnapshotPolicy::every_events(1_000).or(SnapshotPolicy::on_stop()))
@@ -24,6 +24,7 @@ use crate::{PersistentActor, ServiceNeeds};
 pub struct Kind<A: PersistentActor> {
     pub(crate) services: Services,
     pub(crate) snapshots: SnapshotPolicy<A, A::Event>,
+    pub(crate) retention: Retention,
     pub(crate) adapter: Option<Arc<dyn EventAdapter<A::Event>>>,
     pub(crate) bounds: Bounds,
     pub(crate) mailbox: usize,
@@ -43,6 +44,7 @@ impl<A: PersistentActor> Kind<A> {
         Self {
             services: Services::default(),
             snapshots: SnapshotPolicy::default(),
+            retention: Retention::default(),
             adapter: None,
             bounds: Bounds {
                 events: 256,
@@ -70,6 +72,13 @@ impl<A: PersistentActor> Kind<A> {
     #[must_use]
     pub fn snapshots(mut self, policy: SnapshotPolicy<A, A::Event>) -> Self {
         self.snapshots = policy;
+        self
+    }
+
+    /// What is kept behind a snapshot; default: two snapshots, all events.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
         self
     }
 

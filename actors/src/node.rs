@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_journal::{
-    Epoch, GroupCommit, GroupCommitSettings, Journal, JournalError, PersistenceId, Records, WriterId,
+    Epoch, GroupCommit, GroupCommitSettings, Journal, JournalError, PersistenceId, Readers, Records, WriterId,
     next_epoch,
 };
 use annals_migrations::{DuplicateManifest, ManifestRegistry, Role, SchemaError, StateAdapter};
-use annals_snapshot::SnapshotStore;
+use annals_snapshot::{SnapshotKeeper, SnapshotStore};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -46,7 +46,7 @@ pub(crate) struct Shared {
     pub(crate) activations: Arc<Activations>,
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) records: Arc<dyn Records>,
-    pub(crate) snapshots: Arc<dyn SnapshotStore>,
+    pub(crate) snapshots: Arc<SnapshotKeeper>,
     pub(crate) recoveries: Arc<Semaphore>,
     pub(crate) recovery_timeout: Duration,
     pub(crate) ask_timeout: Duration,
@@ -109,7 +109,7 @@ impl Node {
 
     /// The snapshot store.
     pub fn snapshots(&self) -> &Arc<dyn SnapshotStore> {
-        &self.shared.snapshots
+        self.shared.snapshots.store()
     }
 
     /// Stops: refuses new commands, finishes what was decided, answers what waits with [`Failure::Stopping`], takes the
@@ -213,13 +213,15 @@ impl NodeBuilder {
         let epoch = next_epoch(&*stores.records).await.map_err(StartError::Journal)?;
         let commits = GroupCommit::new(stores.journal, self.commits);
         let journal: Arc<dyn Journal> = Arc::new(commits.clone());
+        let readers = Readers::new(Arc::clone(&stores.records));
+        let keeper = SnapshotKeeper::new(stores.snapshots, Arc::clone(&journal), readers);
         let shared = Arc::new(Shared {
             epoch,
             writer: WriterId::random(),
             activations: Arc::default(),
             journal,
             records: stores.records,
-            snapshots: stores.snapshots,
+            snapshots: Arc::new(keeper),
             recoveries: Arc::new(Semaphore::new(self.max_recoveries)),
             recovery_timeout: self.recovery_timeout,
             ask_timeout: self.ask_timeout,

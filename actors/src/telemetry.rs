@@ -16,7 +16,6 @@
 //! | `annals_actor_recovery_failures` | counter | recoveries | given up: an operator must look |
 //! | `annals_actor_recovery_seconds` | histogram | seconds | from the claim to ready |
 //! | `annals_actor_recovered_events` | counter | events | replayed by recoveries |
-//! | `annals_actor_unreadable_snapshots` | counter | snapshots | passed over by recoveries |
 //!
 //! | span | fields | what |
 //! |---|---|---|
@@ -55,8 +54,6 @@ pub const RECOVERY_FAILURES: &str = "annals_actor_recovery_failures";
 pub const RECOVERY_SECONDS: &str = "annals_actor_recovery_seconds";
 /// Events that recoveries replayed.
 pub const RECOVERED_EVENTS: &str = "annals_actor_recovered_events";
-/// Snapshots that recoveries passed over.
-pub const UNREADABLE_SNAPSHOTS: &str = "annals_actor_unreadable_snapshots";
 /// Span around one decision.
 pub const COMMAND_SPAN: &str = "annals.command";
 /// Span around one recovery.
@@ -77,7 +74,6 @@ pub(crate) struct ActorMetrics {
     pub(crate) recovery_failures: Counter,
     pub(crate) recovery_seconds: Histogram,
     pub(crate) recovered_events: Counter,
-    pub(crate) unreadable_snapshots: Counter,
 }
 
 impl ActorMetrics {
@@ -96,7 +92,6 @@ impl ActorMetrics {
             recovery_failures: counter!(RECOVERY_FAILURES),
             recovery_seconds: histogram!(RECOVERY_SECONDS),
             recovered_events: counter!(RECOVERED_EVENTS),
-            unreadable_snapshots: counter!(UNREADABLE_SNAPSHOTS),
         }
     }
 

@@ -233,7 +233,7 @@ impl<A: PersistentActor> Entity<A> {
         match result {
             Ok(Some(Replayed::Event(event))) => {
                 if let Some(snapshot) = replaying.snapshot.take()
-                    && snapshot.last_event != event.envelope.digest()
+                    && !snapshot.belongs_to(&event.envelope)
                 {
                     let reason = "its last event is not the journal's: it belongs to another history";
                     let Replaying { token, head, .. } = replaying;
