@@ -37,6 +37,12 @@ impl Invocation {
         &self.shown
     }
 
+    /// Runs it to its end and lets it print for itself; whether it succeeded.
+    pub(crate) fn run_shown(mut self) -> Result<bool> {
+        let status = self.command.status().with_context(|| format!("starting `{}`", self.shown))?;
+        Ok(status.success())
+    }
+
     /// Runs it to its end. On a long run `alive` is told now and then how long it took so far and what was printed last.
     pub(crate) fn run(mut self, mut alive: impl FnMut(Duration, &str)) -> Result<Printed> {
         let (reader, writer) = std::io::pipe().context("making a pipe")?;

@@ -1,8 +1,9 @@
-//! Everything that CI does: `cargo xtask test`.
+//! Everything that CI does: `cargo xtask test` and `cargo xtask bench`.
 //!
 //! `test` runs the steps of [`steps::ALL`] one after the other; each is a function from a [`step::Context`] to an
-//! [`step::Outcome`].
+//! [`step::Outcome`]. `bench` builds and runs the benches of the root package and joins their results.
 
+mod bench;
 mod budget;
 mod cargo_output;
 mod command;
@@ -29,12 +30,15 @@ use crate::workspace::Workspace;
 enum Command {
     /// Runs every check and every test.
     Test(test::Args),
+    /// Measures Annals beside the bare limits of the machine.
+    Bench(bench::Args),
 }
 
 fn main() -> ExitCode {
     let command = Command::parse();
     let result = Workspace::of_this_cargo().and_then(|workspace| match command {
         Command::Test(args) => test::run(&workspace, &args),
+        Command::Bench(args) => bench::run(&workspace, &args),
     });
     match result {
         Ok(true) => ExitCode::SUCCESS,
@@ -48,5 +52,5 @@ fn main() -> ExitCode {
 
 const FAILED: u8 = 1;
 const COULD_NOT_RUN: u8 = 3;
-const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 a step failed; \
-2 the command line is wrong; 3 nothing could be run (no cargo, no workspace, no git).";
+const EXIT_CODES: &str = "Exit codes: 0 all is well; 1 a step failed, or a bench could not be run to its end (never: \
+a bench was slow); 2 the command line is wrong; 3 nothing could be run (no cargo, no workspace, no git).";
