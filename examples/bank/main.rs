@@ -25,7 +25,7 @@ mod problem;
 mod request;
 mod requests;
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -83,7 +83,10 @@ fn main() -> ExitCode {
 
 fn init_logs(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match format {
         LogFormat::Text => logs.init(),
         LogFormat::Json => logs.json().init(),
@@ -96,6 +99,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     let node = Annals::builder("bank")
         .journal(&options.journal)
         .entity::<Account>()
+        .ask_timeout(ANSWER_WITHIN)
         .start()
         .await
         .context("the bank cannot start; see --journal")?;
@@ -125,12 +129,16 @@ async fn run(options: &Options) -> anyhow::Result<()> {
             }
         }
     }
-    node.shutdown().await;
+    tokio::time::timeout(PATIENCE, node.shutdown())
+        .await
+        .with_context(|| format!("the journal did not take what was left within {PATIENCE:?}"))?;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// How long clients have to finish a request that they have begun.
+/// How long an account may take before a client is told to try again.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long clients have to finish a request that they have begun, and then the journal to take what is left.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// SIGTERM and Ctrl-C.

@@ -49,6 +49,26 @@ fn a_repeated_request_gets_its_first_answer_also_after_a_restart() {
 }
 
 #[test]
+fn first_answers_survive_a_snapshot() {
+    const REQUESTS: u64 = 1_100; // more than are remembered whatever their age, and more than two snapshots apart
+    let (bank, _folder, file) = open();
+    let mut client = Client::new(bank.address);
+    for number in 1..=REQUESTS {
+        deposit(&mut client, "alice", 1, &format!("a-{number}")).answer();
+    }
+    bank.terminate();
+    assert!(bank.wait().success());
+    let bank = Bank::start(&file);
+    let mut client = Client::new(bank.address);
+    for number in 1..=REQUESTS {
+        assert_eq!(
+            deposit(&mut client, "alice", 1, &format!("a-{number}")).answer(),
+            answer("alice", number, number)
+        );
+    }
+}
+
+#[test]
 fn a_known_request_id_with_another_body_is_422() {
     let (bank, _folder, _) = open();
     let mut client = Client::new(bank.address);
@@ -212,7 +232,8 @@ fn a_second_process_takes_over_and_the_first_one_is_fenced() {
 
 #[test]
 fn a_locked_journal_is_503_and_the_same_request_succeeds_afterwards() {
-    let (bank, _folder, file) = open();
+    let (_folder, file) = new_file();
+    let bank = Bank::start_impatient(&file);
     let mut client = Client::new(bank.address);
     deposit(&mut client, "alice", 500, "a-1").answer();
 
@@ -235,7 +256,8 @@ fn a_locked_journal_is_503_and_the_same_request_succeeds_afterwards() {
 #[test]
 fn a_full_mailbox_is_503_and_every_request_counts_once_in_the_end() {
     const REQUESTS: u64 = 1_500; // more than the 1,024 of a mailbox and the 256 events on the way to disk
-    let (bank, _folder, file) = open();
+    let (_folder, file) = new_file();
+    let bank = Bank::start_impatient(&file);
     deposit(&mut Client::new(bank.address), "alice", 1, "first").answer();
     let thief = rusqlite::Connection::open(&file).unwrap();
     thief.execute_batch("BEGIN EXCLUSIVE").unwrap();
@@ -304,9 +326,14 @@ fn an_address_in_use_exits_with_1_and_a_remedy() {
 
 /// A bank on a new file.
 fn open() -> (Bank, TempDir, PathBuf) {
+    let (folder, file) = new_file();
+    (Bank::start(&file), folder, file)
+}
+
+fn new_file() -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bank.db");
-    (Bank::start(&file), folder, file)
+    (folder, file)
 }
 
 /// Runs the bank with flags that make it end by itself.

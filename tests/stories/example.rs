@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, SystemTime};
@@ -14,6 +15,8 @@ pub(crate) fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
     let binary = profile.join("examples").join(name);
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _turn = ONE_AT_A_TIME.lock();
     if is_stale(&binary, name) {
         build(name, profile);
     }
@@ -55,11 +58,20 @@ impl Bank {
         Self::spawn(file).listening()
     }
 
+    /// The same, with little patience for whoever else locks the file.
+    pub(crate) fn start_impatient(file: &Path) -> Self {
+        Self::spawn_at(file, &format!("{}?busy_timeout_ms=50", url(file))).listening()
+    }
+
     /// Starts the process; its log goes to a file beside the journal.
     pub(crate) fn spawn(file: &Path) -> StartingBank {
+        Self::spawn_at(file, &url(file))
+    }
+
+    fn spawn_at(file: &Path, url: &str) -> StartingBank {
         let log = file.with_extension("log");
         let mut process = Command::new(example("bank"))
-            .args(["--listen", "127.0.0.1:0", "--journal", &url(file)])
+            .args(["--listen", "127.0.0.1:0", "--journal", url])
             .stdout(Stdio::piped())
             .stderr(File::options().create(true).append(true).open(&log).unwrap())
             .spawn()
