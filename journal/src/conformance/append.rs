@@ -171,6 +171,7 @@ pub async fn a_dropped_append_is_done_whole_or_not_at_all(h: &mut Harness) {
     for round in 1..=40 {
         let token = token(1, round);
         head = journal.claim(&a, token).await.unwrap();
+        assert_eq!(head.seq_nr.get() % 7, 0, "a part of an append was stored: {head:?}");
         let append = append(&a, token, head.seq_nr.get(), 7);
         let mut call = journal.append(append).boxed();
         for _ in 0..round % 4 {
