@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_journal::{
-    Epoch, GroupCommit, GroupCommitSettings, Journal, JournalError, PersistenceId, Readers, Records, WriterId,
-    next_epoch,
+    Epoch, GroupCommit, GroupCommitSettings, Journal, JournalError, PersistenceId, Readers, Records,
+    WriterId, next_epoch,
 };
 use annals_migrations::{DuplicateManifest, ManifestRegistry, Role, SchemaError, StateAdapter};
 use annals_snapshot::{SnapshotKeeper, SnapshotStore};

@@ -1,11 +1,13 @@
 //! `loans show`: what is known about one case, read from the journal alone, so that it disturbs nobody who owns the case.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use annals::journal::{self, Journal};
 use annals::migrations::KindAdapter;
 use annals::prelude::*;
 use anyhow::{anyhow, bail};
+use serde_json::Value;
 
 use crate::event::LoanEvent;
 use crate::loan::Loan;
@@ -24,7 +26,7 @@ pub(crate) async fn show(url: &str, case: &str) -> anyhow::Result<String> {
             let (at, by) = (fact.at.as_deref().unwrap_or("-"), fact.by.as_deref().unwrap_or("-"));
             written = write!(history, "{line:>5}  {at:<29}  {by:<8}  {event}");
             for (key, value) in &fact.attributes {
-                written = written.and_then(|()| write!(history, "  {key}={value}"));
+                written = written.and_then(|()| write!(history, "  {key}={}", text(value)));
             }
             history.push('\n');
         }
@@ -74,7 +76,12 @@ fn summary(case: &str, loan: &Loan) -> Result<String, std::fmt::Error> {
         writeln!(out, "work     {item:<29} scheduled {scheduled}, started {started}, completed {completed}")?;
     }
     for (key, value) in &loan.case.attributes {
-        writeln!(out, "{key}  {value}")?;
+        writeln!(out, "{key:<8} {}", text(value))?;
     }
     Ok(out)
+}
+
+/// A text without its quotes, anything else as JSON.
+fn text(value: &Value) -> Cow<'_, str> {
+    value.as_str().map_or_else(|| Cow::Owned(value.to_string()), Cow::Borrowed)
 }

@@ -212,7 +212,11 @@ impl XesReader {
                     }
                     Element::Values => outside.push(key.len()),
                     Element::Trace | Element::Event | Element::Log => {
-                        let reason = format!("<{}> cannot stand in <{inside}>", tag.name);
+                        let reason = if key.is_empty() {
+                            format!("<{}> cannot stand in <{inside}>", tag.name)
+                        } else {
+                            format!("<{}> stands inside attribute {key:?}, which is not closed", tag.name)
+                        };
                         return Err(self.markup.error(reason));
                     }
                     Element::Other => self.markup.skip(inside)?,

@@ -15,3 +15,4 @@ mod bank_requests;
 mod budget;
 mod example;
 mod http_client;
+mod loans;

@@ -118,6 +118,10 @@ fn a_malformed_log_says_line_and_reason() {
         ("<log/>\n<log/>", "line 2: something follows after </log>"),
         ("<log>\n<trace>\n<string value='1'/></trace></log>", "line 3: <string> in <trace> has no key"),
         ("<log><trace>\n<event><int key='a'/></event></trace></log>", "line 2: attribute \"a\" has no value"),
+        (
+            "<log><trace>\n<string key='a' value='b'><int key='c' value='1'>\n<event/></trace></log>",
+            "line 3: <event> stands inside attribute \"a/c\", which is not closed",
+        ),
         ("<log><trace><event>\n<trace/></event></trace></log>", "line 2: <trace> cannot stand in <event>"),
     ] {
         assert_eq!(error(xml), expected, "{xml:?}");
