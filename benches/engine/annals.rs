@@ -3,9 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use annals::actors::Stores;
 use annals::prelude::*;
-use annals::snapshot::MemorySnapshotStore;
 use anyhow::{Context as _, Result, ensure};
 use hdrhistogram::Histogram;
 use tokio::runtime::Runtime;
@@ -73,11 +71,8 @@ impl AnnalsNode {
             JournalChoice::Memory => "memory:".to_owned(),
         };
         let kind = Kind::<Account>::new().snapshots(SnapshotPolicy::never()).never_passivate();
-        // The stores one by one, as long as there is no snapshot store for every URL.
-        let open = annals::journal::open(&url).await.context("opening the journal")?;
-        let snapshots = Arc::new(MemorySnapshotStore::new());
         let node = Annals::builder("bench")
-            .stores(Stores { journal: open.journal, records: open.records, snapshots })
+            .journal(url)
             .kind(kind)
             .ask_timeout(PATIENCE)
             .recovery_timeout(PATIENCE)

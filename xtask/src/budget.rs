@@ -6,45 +6,31 @@ use crate::search::Search;
 
 /// How long the searches may take.
 pub(crate) struct Budget {
-    limit: Limit,
+    total: Duration,
     searches: &'static [Search],
 }
 
-enum Limit {
-    /// All of them together, at most.
-    Total(Duration),
-    /// Each ends by itself.
-    Whole,
-}
-
 impl Budget {
-    pub(crate) fn total(total: Duration, searches: &'static [Search]) -> Self {
-        Self { limit: Limit::Total(total), searches }
+    /// All of them together, at most.
+    pub(crate) fn new(total: Duration, searches: &'static [Search]) -> Self {
+        Self { total, searches }
     }
 
+    /// As long as each needs to have seen enough, or thereabouts: some go on for as long as they may.
     pub(crate) fn whole(searches: &'static [Search]) -> Self {
-        Self { limit: Limit::Whole, searches }
+        let count = u32::try_from(searches.len()).unwrap_or(u32::MAX);
+        Self { total: WHOLE.saturating_mul(count.max(1)), searches }
     }
 
     /// What each search gets.
     pub(crate) fn share(&self) -> Duration {
-        match self.limit {
-            Limit::Total(total) => share(total, self.searches.len()),
-            Limit::Whole => WHOLE,
-        }
+        share(self.total, self.searches.len())
     }
 
     /// What each search gets, for a person.
     pub(crate) fn describe(&self) -> String {
-        let count = self.searches.len();
-        let mut text = match self.limit {
-            _ if count == 0 => "no searches".to_owned(),
-            Limit::Whole => format!("{count} searches, each until it has seen enough:"),
-            Limit::Total(total) => {
-                let (total, share) = (total.as_secs(), self.share().as_secs());
-                format!("{count} searches share {total} s, {share} s each at most:")
-            }
-        };
+        let (total, share) = (self.total.as_secs(), self.share().as_secs());
+        let mut text = format!("{} searches share {total} s, {share} s each at most:", self.searches.len());
         for search in self.searches {
             text.push_str("\n  ");
             text.push_str(search.name);
@@ -53,8 +39,7 @@ impl Budget {
     }
 }
 
-/// Longer than any search needs to see enough; one that hangs still ends.
-const WHOLE: Duration = Duration::from_secs(3_600);
+const WHOLE: Duration = Duration::from_secs(600);
 
 /// Tells a search how many seconds it has.
 pub(crate) const VARIABLE: &str = "ANNALS_TIME_BUDGET_SECS";

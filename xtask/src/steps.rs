@@ -45,7 +45,7 @@ pub(crate) const ALL: &[Step] = &[
 ];
 
 fn fmt(context: &Context<'_>) -> Result<Outcome> {
-    context.check(context.cargo(&["fmt", "--all", "--check"]))
+    context.check(context.cargo(&["fmt", "--all", "--check", "--", "--color=never"]))
 }
 
 fn clippy(context: &Context<'_>) -> Result<Outcome> {

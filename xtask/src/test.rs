@@ -13,13 +13,14 @@ use crate::{full_run, search, steps};
 #[derive(clap::Args)]
 #[command(after_long_help = STEPS)]
 pub(crate) struct Args {
-    /// Leaves nothing out: searches run to their end, packages are built from what was packed, and
-    /// docs/last-full-run.md is written.
-    #[arg(long, conflicts_with_all = ["time_budget", "only"])]
+    /// Leaves nothing out: searches take their time, packages are built from what was packed, and docs/last-full-run.md
+    /// is written.
+    #[arg(long, conflicts_with = "only")]
     full: bool,
-    /// How long the searches (crash loops, power loss, model tests) may take together: 90s, 6m, 1h30m.
-    #[arg(long, value_name = "DURATION", default_value = "6m", value_parser = budget::parse_duration)]
-    time_budget: Duration,
+    /// How long the searches (crash loops, power loss, model tests) may take together: 90s, 6m, 1h30m. Default: 6m; with
+    /// --full 10m each.
+    #[arg(long, value_name = "DURATION", value_parser = budget::parse_duration)]
+    time_budget: Option<Duration>,
     /// Runs only this step; may be given several times. `--only help` lists them.
     #[arg(long, value_name = "STEP")]
     only: Vec<String>,
@@ -31,8 +32,11 @@ pub(crate) struct Args {
 /// Runs the steps; `true` when all are green.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     let chosen = choose(&args.only)?;
-    let budget =
-        if args.full { Budget::whole(search::ALL) } else { Budget::total(args.time_budget, search::ALL) };
+    let budget = match args.time_budget {
+        Some(total) => Budget::new(total, search::ALL),
+        None if args.full => Budget::whole(search::ALL),
+        None => Budget::new(USUAL, search::ALL),
+    };
     let context = Context { workspace, full: args.full, budget: &budget };
     let mut report = Report { json: args.json };
     report.line(&budget.describe());
@@ -122,6 +126,7 @@ fn tail(text: &str, lines: usize) -> impl Iterator<Item = &str> {
     text.lines().skip(skipped)
 }
 
+const USUAL: Duration = Duration::from_secs(360);
 const TAIL_LINES: usize = 120;
 const STEPS: &str =
     "A failing step does not keep the later ones from running. The closing line `N passed, N failed` counts \
