@@ -12,6 +12,12 @@ mod error;
 pub use error::SnapshotError;
 mod memory;
 pub use memory::MemorySnapshotStore;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+#[cfg(feature = "sqlite")]
+pub use sqlite::SqliteSnapshotStore;
+mod beside;
+pub use beside::{OpenStoreError, open_beside};
 
 mod policy;
 pub use policy::SnapshotPolicy;

@@ -1,0 +1,41 @@
+use std::sync::Arc;
+
+use annals_journal::OpenJournal;
+
+#[cfg(feature = "sqlite")]
+use crate::SqliteSnapshotStore;
+use crate::{MemorySnapshotStore, SnapshotStore};
+
+/// Opens the snapshot store that lies beside a journal: in the same SQLite file, or in memory when the journal is there.
+///
+/// ```
+/// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+/// let journal = annals_journal::open("memory:").await?;
+/// let snapshots = annals_snapshot::open_beside(&journal).await?;
+/// assert!(snapshots.max_payload_bytes() >= 1024 * 1024);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+/// [`OpenStoreError`] says what is in the way and what to do about it.
+#[allow(clippy::unused_async, reason = "it waits with the feature sqlite")]
+pub async fn open_beside(journal: &OpenJournal) -> Result<Arc<dyn SnapshotStore>, OpenStoreError> {
+    #[cfg(feature = "sqlite")]
+    if let Some(database) = &journal.database {
+        return Ok(Arc::new(SqliteSnapshotStore::in_database(database.clone()).await?));
+    }
+    let _ = journal;
+    Ok(Arc::new(MemorySnapshotStore::new()))
+}
+
+/// Why the snapshot store beside a journal could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenStoreError {
+    /// The tables in the SQLite file could not be made or migrated.
+    #[cfg(feature = "sqlite")]
+    #[error(transparent)]
+    Sqlite(#[from] annals_journal::sqlite::OpenError),
+}
