@@ -1,10 +1,9 @@
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use annals_actors::{Kind, Node, NodeBuilder, PersistentActor, Stores};
 use annals_journal::{GroupCommitSettings, OpenJournalError};
-use annals_snapshot::MemorySnapshotStore;
+use annals_snapshot::OpenStoreError;
 
 /// The door: `Annals::builder("bank").journal("sqlite://bank.db").entity::<Account>().start().await`.
 #[derive(Debug)]
@@ -102,11 +101,8 @@ impl fmt::Debug for Builder {
 /// The stores of a URL: snapshots live beside the events.
 async fn open(url: &str) -> Result<Stores, StartError> {
     let opened = annals_journal::open(url).await?;
-    Ok(Stores {
-        journal: opened.journal,
-        records: opened.records,
-        snapshots: Arc::new(MemorySnapshotStore::new()),
-    })
+    let snapshots = annals_snapshot::open_beside(&opened).await?;
+    Ok(Stores { journal: opened.journal, records: opened.records, snapshots })
 }
 
 /// Why a node did not start.
@@ -121,6 +117,9 @@ pub enum StartError {
     /// The journal could not be opened.
     #[error(transparent)]
     Journal(#[from] OpenJournalError),
+    /// The snapshot store beside it could not be opened.
+    #[error(transparent)]
+    Snapshots(#[from] OpenStoreError),
     /// The node's registrations or its journal do not allow a start.
     #[error(transparent)]
     Node(#[from] annals_actors::StartError),
