@@ -1,6 +1,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
+use clap::builder::PossibleValuesParser;
 use serde_json::{Value, json};
 
 use crate::command::Invocation;
@@ -11,6 +12,7 @@ use crate::workspace::Workspace;
 pub(crate) struct Args {
     /// What to measure: P1, P2, H, R, R2 (end to end, beside the raw limits), envelope (criterion). All when none is
     /// named.
+    #[arg(value_name = "NAME", value_parser = PossibleValuesParser::new(END_TO_END.iter().chain(SMALL)))]
     names: Vec<String>,
     /// Writes the rows as JSON.
     #[arg(long, value_name = "FILE")]
@@ -113,10 +115,23 @@ fn target(workspace: &Workspace) -> PathBuf {
 
 /// Benches of single functions, by criterion.
 const SMALL: &[&str] = &["envelope"];
+/// Scenarios of the driver, see `benches/engine/scenario.rs`.
+const END_TO_END: &[&str] = &["P1", "P2", "H", "R", "R2"];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_scenarios_that_can_be_named_are_those_of_the_driver() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/engine/scenario.rs");
+        let source = std::fs::read_to_string(file).expect("the driver is there");
+        let names: Vec<&str> = source
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("name: \"")?.strip_suffix("\","))
+            .collect();
+        assert_eq!(names, END_TO_END);
+    }
 
     #[test]
     fn a_criterion_estimate_becomes_a_row() {
