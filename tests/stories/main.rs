@@ -6,13 +6,16 @@
 
 #![allow(clippy::unwrap_used, reason = "what goes wrong here fails a test")]
 
+mod audit;
 mod bank;
 mod bank_kill;
 /// Pure code of the bank, with its unit tests: `cargo test` runs none inside of examples.
 #[path = "../../examples/bank/requests.rs"]
 #[allow(dead_code, reason = "the bank uses what the tests do not")]
 mod bank_requests;
+mod bank_takeover;
 mod budget;
 mod example;
 mod http_client;
 mod loans;
+mod teller;
