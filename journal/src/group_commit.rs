@@ -34,7 +34,8 @@ use crate::{
 ///
 /// Once an entry is not stored (also when its outcome is unknown), every entry of the same id and token that waits in the
 /// queue at that moment is answered alike without being sent. So a writer may have several appends under way, each
-/// building on the one before: none is stored without its predecessors.
+/// building on the one before: none is stored without its predecessors. Callers that share a token share
+/// its failures; writers that do not know of each other need tokens of their own.
 ///
 /// **Bounds.** The queue has no limit of its own, because it holds nothing that its callers do not hold anyway: an entry in it
 /// belongs to a caller that waits, and leaves the queue when the caller goes. Callers bound themselves (an

@@ -32,8 +32,8 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// - [`Write::Verify`]: like a claim, but only checks: answered `Ok` when the stored token is exactly `token`, at
     ///   some moment between call and answer.
     ///
-    /// Once an entry of an id is not stored, every later entry of that id with the same token in this list is answered
-    /// alike and not stored.
+    /// Once an entry is answered with an error, every later entry of the same id and token in this list is answered alike
+    /// and not stored. Entries of other ids, and of other tokens of the same id, are still decided by themselves.
     ///
     /// `Ok`: the write is durable as the journal's durability setting promises, and the [`Head`] is the id's head right
     /// after this write. Concurrent readers that begin after the answer see it.

@@ -129,6 +129,14 @@ pub async fn after_a_refused_entry_its_writer_is_refused_in_that_list(h: &mut Ha
         assert!(answers[2].is_ok() && answers[5].is_ok(), "{answers:?}");
         assert_eq!(shown_range(&journal, ReplayRange::all(&a)).await, "1 2");
     }
+    // An entry that is not an append counts too: this token verifies nothing, although its append would be the newest.
+    let ahead = token(OWNER.epoch.0 + 1, 1);
+    let answers = journal.write(vec![verify(&a, ahead), write(&a, ahead, 2, 1)]).await;
+    assert!(
+        answers.iter().all(|answer| matches!(answer, Err(JournalError::Superseded { .. }))),
+        "{answers:?}"
+    );
+    assert_eq!(journal.head(&a).await.unwrap().token, OWNER);
     // A newer activation in the same list is another writer, and the old one stays refused behind it.
     let newer = token(OWNER.epoch.0, OWNER.activation + 1);
     let answers = journal

@@ -127,6 +127,7 @@ macro_rules! conformance {
                     records_are_listed_by_prefix_in_order
                     of_concurrent_changes_one_wins
                     counting_concurrently_loses_no_step
+                    a_page_of_records_is_one_view
                     no_epoch_is_handed_out_twice
                 ;
                 limits:

@@ -14,10 +14,13 @@ use uuid::Uuid;
 use super::harness::runtime;
 use super::sample::*;
 use super::{Harness, Place, Store, records};
-use crate::{Journal, JournalExt, PersistenceId, Records, ReplayRange, Replayed, next_epoch};
+use crate::{
+    Journal, JournalExt, Offset, PageItem, PersistenceId, Records, ReplayRange, Replayed, StoredEvent,
+    next_epoch,
+};
 
 /// (I1) Every acknowledged event, deletion and record is there after the process was killed; appends are there whole or
-/// not at all, and the next owner goes on.
+/// not at all, readers by slice go on without a gap, and so does the next owner.
 pub async fn what_was_acknowledged_survives_a_kill(h: &mut Harness) {
     if !h.outlives_process() || h.child_test().is_empty() {
         return;
@@ -129,12 +132,14 @@ fn run_and_kill(place: &Place, child_test: &str, lines: u64) -> String {
     said
 }
 
-/// What children said so far.
+/// What children said so far, and where a reader by slice stands.
 #[derive(Default)]
 struct Acknowledged {
     heads: [u64; APPENDERS],
     deleted: [u64; APPENDERS],
     count: u64,
+    mark: Offset,
+    read: [u64; APPENDERS],
 }
 
 impl Acknowledged {
@@ -151,7 +156,7 @@ impl Acknowledged {
         *highest = number.max(*highest);
     }
 
-    async fn check(&self, journal: &Arc<dyn Journal>, records: &Arc<dyn Records>, kills: u64) {
+    async fn check(&mut self, journal: &Arc<dyn Journal>, records: &Arc<dyn Records>, kills: u64) {
         for n in 0..APPENDERS {
             let (a, acknowledged, deleted) = (entity(n), self.heads[n], self.deleted[n]);
             let head = journal.head(&a).await.unwrap();
@@ -168,8 +173,37 @@ impl Acknowledged {
             assert_eq!(whole, head.seq_nr.get(), "kill {kills}: a part of an append of {a} was stored");
             check_events(journal, &a, head.deleted_to.get(), head.seq_nr.get(), kills).await;
         }
+        self.read_on(journal, kills).await;
         let count = records::count(records).await;
         assert!(count >= self.count, "kill {kills}: the count is {count}, {} was acknowledged", self.count);
+    }
+}
+
+impl Acknowledged {
+    /// A reader that goes on behind its mark meets everything that is new, in order: no offset was used again.
+    async fn read_on(&mut self, journal: &Arc<dyn Journal>, kills: u64) {
+        for item in all_slices(journal, self.mark, 500).await {
+            self.mark = item.offset();
+            let (id, from, to) = match item {
+                PageItem::Event(StoredEvent { envelope, .. }) => {
+                    let number = envelope.seq_nr.get();
+                    (envelope.persistence_id, number, number)
+                }
+                PageItem::Deleted { persistence_id, from, to, .. } => (persistence_id, from.get(), to.get()),
+            };
+            let n = (0..APPENDERS).find(|n| entity(*n) == id).unwrap();
+            assert!(
+                from <= self.read[n] + 1,
+                "kill {kills}: a reader of {id} skipped from {} to {from}",
+                self.read[n]
+            );
+            assert!(to > self.read[n] || from == 1, "kill {kills}: {id} {to} appeared behind its reader");
+            self.read[n] = to.max(self.read[n]);
+        }
+        for (n, read) in self.read.iter().enumerate() {
+            let head = journal.head(&entity(n)).await.unwrap().seq_nr.get();
+            assert_eq!(*read, head, "kill {kills}: a reader of {} did not meet all of it", entity(n));
+        }
     }
 }
 

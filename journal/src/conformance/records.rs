@@ -191,6 +191,36 @@ pub async fn counting_concurrently_loses_no_step(h: &mut Harness) {
     assert_eq!(count(&records).await, TASKS * STEPS);
 }
 
+/// A page is one view of all its records: it never has a later change without an earlier one.
+pub async fn a_page_of_records_is_one_view(h: &mut Harness) {
+    const ROUNDS: u64 = 40;
+    let (records, (_, other)) = (h.records(), h.another().await);
+    let names = ["a/3", "a/1", "a/4", "a/2"];
+    // Each round sets the records in the order of `names`, so that in every view their values fall along it.
+    let writer = tokio::spawn(async move {
+        let mut revisions = [None; 4];
+        for round in 1..=ROUNDS {
+            for (name, revision) in names.iter().zip(&mut revisions) {
+                *revision = Some(set(&other, name, *revision, &round.to_string()).await);
+            }
+        }
+    });
+    loop {
+        let finished = writer.is_finished();
+        let page = records.list("a/", None, 10).await.unwrap();
+        let value =
+            |name: &str| number(page.iter().find(|(key, _)| key.as_str() == name).map(|(_, record)| record));
+        let values = names.map(value);
+        assert!(values.is_sorted_by(|a, b| a >= b) && values[0] <= values[3] + 1, "not one view: {values:?}");
+        if finished {
+            assert_eq!(values, [ROUNDS; 4]);
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    writer.await.unwrap();
+}
+
 /// No epoch is handed out twice.
 pub async fn no_epoch_is_handed_out_twice(h: &mut Harness) {
     let (records, (_, other)) = (h.records(), h.another().await);
