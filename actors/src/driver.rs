@@ -12,7 +12,7 @@ use futures::{FutureExt, StreamExt};
 use std::collections::VecDeque;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-use tracing::{debug, error, info, warn};
+use tracing::{Instrument, Span, debug, error, info, warn};
 
 use crate::delivery::Delivery;
 use crate::effect::SideEffect;
@@ -20,6 +20,7 @@ use crate::entities::Entities;
 use crate::entity::{Action, Entity, Input, Report, StopReason, WorkOutput};
 use crate::node::Shared;
 use crate::panic::message;
+use crate::telemetry::{COMMAND_SPAN, RECOVERY_SPAN};
 use crate::{Failure, PersistentActor};
 
 /// Commands taken from the mailbox before the rest is looked after again.
@@ -36,6 +37,8 @@ pub(crate) struct Driver<A: PersistentActor> {
     step: Step<A>,
     permit: Option<tokio::sync::OwnedSemaphorePermit>,
     recovery_began: Instant,
+    /// Open while the entity recovers.
+    recovery: Span,
     work: Option<BoxFuture<'static, WorkOutput>>,
     side_effects: VecDeque<SideEffect>,
     side_effect: Option<BoxFuture<'static, ()>>,
@@ -82,6 +85,7 @@ impl<A: PersistentActor> Driver<A> {
             step: Step::None,
             permit: None,
             recovery_began: Instant::now(),
+            recovery: Span::none(),
             work: None,
             side_effects: VecDeque::new(),
             side_effect: None,
@@ -135,6 +139,11 @@ impl<A: PersistentActor> Driver<A> {
             };
             match wake {
                 Wake::Input(input) => {
+                    let recovery = self.recovery.clone();
+                    let _entered = recovery.enter();
+                    if let Input::Claimed(Ok(head)) = &input {
+                        recovery.record("seq_nr", head.seq_nr.get());
+                    }
                     self.entity.step(entities.now(), input);
                     self.drain_ready();
                 }
@@ -202,7 +211,7 @@ impl<A: PersistentActor> Driver<A> {
         metrics.mailbox_depth.decrement(1.0);
         metrics.commands.increment(1);
         let name = command.name();
-        let span = tracing::debug_span!("annals.command", persistence_id = %self.id, command = name, seq_nr = tracing::field::Empty);
+        let span = tracing::debug_span!(COMMAND_SPAN, persistence_id = %self.id, command = name, seq_nr = tracing::field::Empty);
         let _entered = span.enter();
         self.entity.step(self.entities.now(), Input::Command(command));
         if !span.is_disabled()
@@ -247,8 +256,13 @@ impl<A: PersistentActor> Driver<A> {
                     let (journal, id) = (Arc::clone(&node.journal), self.id.clone());
                     let (limit, permits) = (node.recovery_timeout, Arc::clone(&node.recoveries));
                     let held = self.permit.take();
-                    if held.is_none() {
+                    if self.recovery.is_none() {
                         self.recovery_began = Instant::now();
+                        self.recovery = tracing::info_span!(
+                            RECOVERY_SPAN,
+                            persistence_id = self.id.as_str(),
+                            seq_nr = tracing::field::Empty,
+                        );
                     }
                     self.step = Step::Once(
                         async move {
@@ -266,6 +280,7 @@ impl<A: PersistentActor> Driver<A> {
                             };
                             (Input::Claimed(claimed), permit)
                         }
+                        .instrument(self.recovery.clone())
                         .boxed(),
                     );
                 }
@@ -284,6 +299,7 @@ impl<A: PersistentActor> Driver<A> {
                             };
                             (Input::Loaded(loaded), permit)
                         }
+                        .instrument(self.recovery.clone())
                         .boxed(),
                     );
                 }
@@ -328,9 +344,11 @@ impl<A: PersistentActor> Driver<A> {
                     node.metrics.recovered_events.increment(replayed);
                     node.metrics.recovery_seconds.record(took.as_secs_f64());
                     debug!(persistence_id = %self.id, replayed, snapshot = snapshot.get(), ?took, "recovered");
+                    self.recovery = Span::none();
                 }
                 Action::Report(report) => report.say(&self.id, &node),
                 Action::Stop(reason) => {
+                    self.recovery = Span::none();
                     self.permit = None;
                     self.step = Step::None;
                     self.stop = Some(reason);

@@ -1,5 +1,7 @@
 //! A node with its entities, on stores in memory.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 mod probe;
 
 use std::future::IntoFuture;
