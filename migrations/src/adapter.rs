@@ -12,7 +12,8 @@ pub trait EventAdapter<E>: Send + Sync + 'static {
     /// What is stored of an event.
     ///
     /// # Errors
-    /// [`AdaptError::Unencodable`] when it has no stored form; the command is refused, the state stays as it was.
+    /// [`AdaptError::Unencodable`] when it has no stored form, [`AdaptError::Unreadable`] when it could not be read again;
+    /// the command is refused, the state stays as it was.
     fn to_journal(&self, event: &E) -> Result<Encoded, AdaptError>;
 
     /// Hands `each` the events that a stored one means: usually one; none for what no longer matters; several for

@@ -116,6 +116,19 @@ pub enum AdaptError {
         /// What the codec said.
         reason: CodecError,
     },
+    /// The value has a stored form, from which it could not be read again.
+    #[error(
+        "{manifest} version {version} is not stored, because it could not be read again: {reason} \
+         (give serde a default for what it skips, keep numbers finite)"
+    )]
+    Unreadable {
+        /// What the payload would be.
+        manifest: Manifest,
+        /// The version that it would have.
+        version: u32,
+        /// What the codec said.
+        reason: CodecError,
+    },
     /// A hand-written `Event` says that it has a schema which it does not list.
     #[error(
         "the event says that it has schema number {index}, which its SCHEMAS do not list: correct its `schema`"

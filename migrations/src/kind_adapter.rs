@@ -2,11 +2,15 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::marker::PhantomData;
 
-use annals_journal::{Envelope, Manifest};
+use annals_journal::{Codec, Envelope, Manifest};
 
 use crate::{AdaptError, CodecError, Encoded, Event, EventAdapter, Schema, SchemaError};
 
 /// Stores a kind's events as their schemas say, and reads the versions that this build writes.
+///
+/// Before an event is stored it is read back, because one that can be stored and not be read would end its entity for ever: a
+/// number that is not finite, a field that serde skips when it writes and misses when it reads. Such an event refuses
+/// its command.
 ///
 /// ```
 /// use annals_migrations::{Event, EventAdapter, KindAdapter};
@@ -59,17 +63,21 @@ impl<E: Event> EventAdapter<E> for KindAdapter<E> {
         let (Some(schema), Some(manifest)) = (E::SCHEMAS.get(index), self.manifests.get(index)) else {
             return Err(AdaptError::NoSchema { index });
         };
-        match event.encode() {
-            Ok(payload) => Ok(Encoded {
+        let version = schema.version;
+        let payload = event.encode().map_err(|reason| AdaptError::Unencodable {
+            manifest: manifest.clone(),
+            version,
+            reason,
+        })?;
+        // prost writes nothing that it cannot read.
+        if schema.codec != Codec::Protobuf {
+            E::decode(index, &payload).map_err(|reason| AdaptError::Unreadable {
                 manifest: manifest.clone(),
-                schema_version: schema.version,
-                codec: schema.codec,
-                payload,
-            }),
-            Err(reason) => {
-                Err(AdaptError::Unencodable { manifest: manifest.clone(), version: schema.version, reason })
-            }
+                version,
+                reason,
+            })?;
         }
+        Ok(Encoded { manifest: manifest.clone(), schema_version: version, codec: schema.codec, payload })
     }
 
     fn from_journal(&self, stored: &Envelope, each: &mut dyn FnMut(E)) -> Result<(), AdaptError> {
@@ -111,7 +119,7 @@ pub(crate) fn manifest_of(schema: &Schema, kind: &str) -> Result<Manifest, Schem
 pub(crate) fn check_readable(
     manifest: &Manifest,
     stored_version: u32,
-    stored_codec: annals_journal::Codec,
+    stored_codec: Codec,
     schema: &Schema,
 ) -> Result<(), AdaptError> {
     let (stored, oldest, newest) = (stored_version, schema.version, schema.version);

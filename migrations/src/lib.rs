@@ -70,8 +70,7 @@ pub mod codec;
 /// for several, `null` for none. All attributes of serde keep working, except those that take the variant's name out of
 /// its hands (`tag`, `content`, `untagged`, `skip` on a variant, `into`, `from`), which do not compile.
 ///
-/// JSON has no NaN and no infinities: serde_json writes them as `null`, which is read back into an `Option` only. Let
-/// events carry finite numbers, or whole ones.
+/// JSON has no NaN and no infinities: an event that carries one is refused, unless in an `Option`, where it becomes `None`.
 ///
 /// ```
 /// use annals_migrations::Event;

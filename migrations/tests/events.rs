@@ -71,6 +71,7 @@ enum Rich {
         r#fn: bool,
     },
     HTTPFailed(()),
+    Measured(f64, f32),
 }
 
 /// `#[serde(with = ..)]` on a variant.
@@ -181,6 +182,7 @@ fn manifests_and_versions_are_those_of_the_attributes_or_the_default() {
         ("k.spelled", 1),
         ("k.type", 1),
         ("k.http-failed", 1),
+        ("k.measured", 1),
     ];
     assert_eq!(stored, expected.map(|(name, version)| (name.to_owned(), version)));
     assert_eq!(
@@ -223,7 +225,7 @@ fn bytes_that_are_no_such_event_give_an_error_that_says_why() {
     assert!(Rich::decode(5, &json(&deep)).is_err());
     assert!(Rich::decode(3, &Bytes::from_static(b"\"\xff\"")).is_err());
     assert!(Rich::decode(1, &Bytes::from_static(b"\x0a\xff\xff\xff\xff\x0f")).is_err());
-    assert!(matches!(Rich::decode(14, &json("null")), Err(CodecError::UnknownSchema(14))));
+    assert!(matches!(Rich::decode(15, &json("null")), Err(CodecError::UnknownSchema(15))));
     assert!(matches!(Nothing::decode(0, &json("null")), Err(CodecError::UnknownSchema(0))));
 }
 
@@ -236,6 +238,32 @@ fn a_value_without_a_json_form_cannot_be_stored() {
     let adapter = KindAdapter::<Odd>::new("odd").unwrap();
     let error = adapter.to_journal(&Odd::Keyed(BTreeMap::from([(vec![1], 1)]))).unwrap_err();
     assert_eq!(error.to_string(), "odd.keyed version 1 cannot be stored: JSON: key must be a string");
+}
+
+#[test]
+fn what_could_not_be_read_again_is_not_stored() {
+    #[derive(Serialize, Deserialize, Event)]
+    enum Measured {
+        Weight(f64),
+        Labels {
+            #[serde(skip_serializing_if = "Vec::is_empty")]
+            labels: Vec<String>,
+        },
+        Deep(serde_json::Value),
+    }
+    let adapter = KindAdapter::<Measured>::new("scale").unwrap();
+    let deep = (0..200).fold(serde_json::Value::Null, |inner, _| serde_json::Value::Array(vec![inner]));
+    for (event, reason) in [
+        (Measured::Weight(f64::NAN), "invalid type: null, expected f64"),
+        (Measured::Labels { labels: vec![] }, "missing field `labels`"),
+        (Measured::Deep(deep), "recursion limit exceeded"),
+    ] {
+        let error = adapter.to_journal(&event).unwrap_err();
+        assert!(matches!(error, AdaptError::Unreadable { .. }), "{error}");
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+    assert!(adapter.to_journal(&Measured::Weight(0.1)).is_ok());
+    assert!(adapter.to_journal(&Measured::Labels { labels: vec!["a".into()] }).is_ok());
 }
 
 fn envelope(encoded: &Encoded) -> Envelope {
@@ -351,6 +379,14 @@ fn nested() -> impl Strategy<Value = Nested> {
     })
 }
 
+fn finite() -> impl Strategy<Value = f64> {
+    any::<u64>().prop_map(f64::from_bits).prop_filter("JSON has no others", |number| number.is_finite())
+}
+
+fn finite32() -> impl Strategy<Value = f32> {
+    any::<u32>().prop_map(f32::from_bits).prop_filter("JSON has no others", |number| number.is_finite())
+}
+
 fn rich() -> impl Strategy<Value = Rich> {
     let reason = prop_oneof![Just(Reason::Limit), any::<u8>().prop_map(|code| Reason::Other { code })];
     // A flattened map must not have a key of the struct.
@@ -371,6 +407,7 @@ fn rich() -> impl Strategy<Value = Rich> {
         any::<u64>().prop_map(Rich::Spelled),
         any::<bool>().prop_map(|r#fn| Rich::Type { r#fn }),
         Just(Rich::HTTPFailed(())),
+        (finite(), finite32()).prop_map(|(exact, short)| Rich::Measured(exact, short)),
     ]
 }
 
