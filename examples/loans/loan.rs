@@ -223,3 +223,50 @@ impl fmt::Display for Step {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn loan(activities: &[(&str, &str)]) -> Loan {
+        let mut loan = Loan::default();
+        for (activity, transition) in activities {
+            let row = Row {
+                activity: Some((*activity).to_owned()),
+                transition: Some((*transition).to_owned()),
+                at: Some(format!("row {}", loan.rows + 1)),
+                ..Row::default()
+            };
+            loan.apply(&LoanEvent::of(row, None));
+        }
+        loan
+    }
+
+    #[test]
+    fn a_case_is_what_its_rows_say() {
+        let loan = loan(&[
+            ("A_SUBMITTED", "COMPLETE"),
+            ("W_Valideren aanvraag", "SCHEDULE"),
+            ("W_Valideren aanvraag", "START"),
+            ("O_SELECTED", "COMPLETE"),
+            ("O_CREATED", "COMPLETE"),
+            ("Coffee", "COMPLETE"),
+            ("A_APPROVED", "COMPLETE"),
+            ("A_ACTIVATED", "COMPLETE"),
+        ]);
+        assert_eq!((loan.rows, loan.other, loan.outcome), (8, 1, Outcome::Approved));
+        assert_eq!(loan.step, Some(Step::Activated));
+        assert_eq!(loan.offers.stages(), [Stage::Created]);
+        let work = Work { scheduled: 1, started: 1, completed: 0 };
+        assert_eq!(loan.work, BTreeMap::from([(WorkItem::ValidateApplication, work)]));
+        assert_eq!((loan.first_at.as_deref(), loan.last_at.as_deref()), (Some("row 1"), Some("row 8")));
+    }
+
+    #[test]
+    fn a_snapshot_gives_the_state_back() {
+        let loan =
+            loan(&[("W_Beoordelen fraude", "COMPLETE"), ("O_SENT", "COMPLETE"), ("A_DECLINED", "COMPLETE")]);
+        let snapshot = serde_json::to_string(&loan).unwrap();
+        assert_eq!(serde_json::from_str::<Loan>(&snapshot).unwrap(), loan);
+    }
+}
