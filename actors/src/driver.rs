@@ -339,6 +339,7 @@ impl<A: PersistentActor> Driver<A> {
                 Action::Ready { replayed, snapshot } => {
                     self.permit = None;
                     self.step = Step::None;
+                    self.failure = None;
                     let took = self.recovery_began.elapsed();
                     node.metrics.recoveries.increment(1);
                     node.metrics.recovered_events.increment(replayed);

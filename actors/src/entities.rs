@@ -126,7 +126,15 @@ impl<A: PersistentActor> Entities<A> {
 
     /// Stores a snapshot and prunes behind it; a failure is logged and counted by the keeper.
     pub(crate) async fn save(&self, snapshot: Snapshot) -> bool {
-        self.node.snapshots.save(snapshot, &self.retention).await.saved.is_ok()
+        let (id, seq_nr, limit) =
+            (snapshot.persistence_id.clone(), snapshot.seq_nr.get(), self.node.recovery_timeout);
+        match tokio::time::timeout(limit, self.node.snapshots.save(snapshot, &self.retention)).await {
+            Ok(report) => report.saved.is_ok(),
+            Err(_) => {
+                tracing::warn!(persistence_id = %id, seq_nr, ?limit, "the snapshot store did not answer in time");
+                false
+            }
+        }
     }
 
     fn part(&self, id: &PersistenceId) -> MutexGuard<'_, Part<A>> {

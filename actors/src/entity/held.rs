@@ -2,8 +2,8 @@ use std::collections::VecDeque;
 
 use annals_journal::{SeqNr, Token};
 
-use super::Action;
 use super::waiting::Waiting;
+use super::{Action, StopReason};
 use crate::PersistentActor;
 use crate::effect::SideEffect;
 
@@ -42,7 +42,7 @@ pub(super) struct Rest<A: PersistentActor> {
     /// Whether any of what is held may be stored.
     pub(super) maybe_stored: bool,
     /// The entity was about to stop.
-    pub(super) stop_afterwards: bool,
+    pub(super) stopping: Option<StopReason>,
 }
 
 /// Commands whose events may be stored: recovery finds out.
@@ -51,12 +51,18 @@ pub(super) struct Lost<A: PersistentActor> {
     /// The last number known to be stored under that token.
     pub(super) confirmed: SeqNr,
     held: VecDeque<Held<A>>,
-    pub(super) stop_afterwards: bool,
+    /// What the entity was about to do, and does afterwards.
+    pub(super) stopping: Option<StopReason>,
 }
 
 impl<A: PersistentActor> Lost<A> {
-    pub(super) fn new(token: Token, durable: SeqNr, held: VecDeque<Held<A>>, stop_afterwards: bool) -> Self {
-        Self { token, confirmed: durable, held, stop_afterwards }
+    pub(super) fn new(
+        token: Token,
+        durable: SeqNr,
+        held: VecDeque<Held<A>>,
+        stopping: Option<StopReason>,
+    ) -> Self {
+        Self { token, confirmed: durable, held, stopping }
     }
 
     pub(super) fn len(&self) -> usize {

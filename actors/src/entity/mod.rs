@@ -248,7 +248,7 @@ impl<A: PersistentActor> Entity<A> {
                 let failure = self.stopping();
                 self.refuse_waiting(&failure);
                 if let Some(lost) = &mut self.lost {
-                    lost.stop_afterwards = true;
+                    lost.stopping = Some(StopReason::Stopped);
                 }
             }
             _ => self.halt(StopReason::Stopped, &self.stopping()),
@@ -296,7 +296,7 @@ impl<A: PersistentActor> Entity<A> {
         self.out.push(Action::Report(Report::Restart { reason, held: rest.held.len() }));
         self.retry.extend(rest.undecided);
         if rest.maybe_stored {
-            self.lost = Some(Lost::new(rest.token, rest.durable, rest.held, rest.stop_afterwards));
+            self.lost = Some(Lost::new(rest.token, rest.durable, rest.held, rest.stopping));
         } else {
             let durable = rest.durable;
             self.retry.extend(rest.held.into_iter().map(Held::undo));
@@ -307,7 +307,7 @@ impl<A: PersistentActor> Entity<A> {
             self.halt(StopReason::Fenced, &failure);
             return;
         }
-        if rest.stop_afterwards && self.lost.is_none() {
+        if rest.stopping == Some(StopReason::Stopped) && self.lost.is_none() {
             self.halt(StopReason::Stopped, &self.stopping());
             return;
         }

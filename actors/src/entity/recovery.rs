@@ -66,7 +66,7 @@ impl<A: PersistentActor> Entity<A> {
         let failure = Failure::JournalUnavailable { reason };
         if now.since(since) < self.rules.bounds.patience {
             self.rest();
-        } else if self.lost.is_some() {
+        } else if self.lost.as_ref().is_some_and(|lost| lost.stopping != Some(StopReason::Stopped)) {
             // What may be stored must be settled, however long it takes; callers have their own time limits.
             self.refuse_waiting(&failure);
             self.out.push(Action::RefuseMailbox(failure));
@@ -306,14 +306,16 @@ impl<A: PersistentActor> Entity<A> {
         self.phase = Phase::Running(Box::new(running));
         self.out.push(Action::Ready { replayed, snapshot: began_with });
         if let Some(lost) = self.lost.take() {
-            let (confirmed, stop_afterwards) = (lost.confirmed, lost.stop_afterwards);
+            let (confirmed, stopping) = (lost.confirmed, lost.stopping);
             let (stored, again) = lost.settle();
             self.out.extend(stored);
             self.retry.extend(again);
             self.reconsider_stash(confirmed);
             self.order_retry();
-            if stop_afterwards {
-                self.stop(now);
+            match (stopping, &mut self.phase) {
+                (Some(StopReason::Passivated), Phase::Running(running)) => running.passivate(now),
+                (Some(_), _) => self.stop(now),
+                (None, _) => {}
             }
         }
     }

@@ -500,7 +500,7 @@ impl<A: PersistentActor> Running<A> {
             held: self.held,
             undecided,
             maybe_stored,
-            stop_afterwards: self.stopping.is_some(),
+            stopping: self.stopping,
         }
     }
 

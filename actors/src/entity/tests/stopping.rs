@@ -114,3 +114,44 @@ fn a_stop_under_work_refuses_the_command_that_works() {
     rig.step(Input::Stop);
     assert!(matches!(fetched.try_recv().unwrap(), Err(AskError::Failed(Failure::Stopping { .. }))));
 }
+
+#[test]
+fn a_stop_does_not_wait_for_ever_for_a_journal_that_is_away() {
+    let mut rig = Rig::running();
+    let mut maybe = rig.ask(Add(vec![5]));
+    rig.append();
+    rig.refused(unknown());
+    rig.reclaim();
+    rig.step(Input::Stop);
+    rig.step(Input::Claimed(Err(unavailable())));
+    assert!(matches!(rig.take(), Action::Rest(_)));
+    rig.now = rig.now.plus(bounds().patience);
+    rig.step(Input::Rested);
+    rig.claim();
+    rig.step(Input::Claimed(Err(unavailable())));
+    assert!(matches!(maybe.try_recv().unwrap(), Err(AskError::Unknown(_))));
+    assert!(matches!(rig.take(), Action::RefuseMailbox(_)));
+    assert!(matches!(rig.take(), Action::Stop(StopReason::Unavailable)));
+}
+
+#[test]
+fn a_passivation_that_loses_a_race_fails_nobody() {
+    for error in [conflict(), unknown()] {
+        let mut rig = Rig::running();
+        let mut stashed = rig.ask(WhenOpen(1));
+        let mut left = rig.ask(Leave::Passivate);
+        rig.append();
+        rig.refused(error);
+        let token = rig.reclaim();
+        rig.answer_claim(token, 0, 0);
+        while !rig.quiet() {
+            if matches!(rig.take(), Action::Stop(StopReason::PassivatedWhileNeeded)) {
+                rig.step(Input::WakeAgain);
+                rig.claimed(0);
+            }
+        }
+        rig.written();
+        assert_eq!(left.try_recv().unwrap(), Ok(1));
+        assert!(stashed.try_recv().is_err(), "it still waits");
+    }
+}
