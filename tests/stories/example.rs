@@ -1,49 +1,41 @@
 //! The built examples and the bank as a process.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::Mutex;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-/// Where an example's binary is: `target/<profile>/examples`, beside the `deps` that this test runs from.
-pub(crate) fn example(name: &str) -> PathBuf {
+/// The binary of an example: `target/<profile>/examples`, beside the `deps` that this test runs from.
+///
+/// Built here, once a run, because no `cargo test` that names targets builds examples; cargo knows when there is nothing to do.
+/// `ANNALS_EXAMPLE_FLAGS` are the flags that chose features and packages of the test, so that no crate is built twice.
+pub(crate) fn example(name: &'static str) -> PathBuf {
+    static BUILT: Mutex<BTreeSet<&str>> = Mutex::new(BTreeSet::new());
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
-    let binary = profile.join("examples").join(name);
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let _turn = ONE_AT_A_TIME.lock();
-    if is_stale(&binary, name) {
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if !built.contains(name) {
         build(name, profile);
+        built.insert(name);
     }
-    assert!(
-        binary.exists(),
-        "there is no {binary:?}: run `cargo build --example {name}` in the same profile"
-    );
-    binary
-}
-
-/// Cargo builds examples for `cargo test`, but not for `cargo test --test stories`.
-fn is_stale(binary: &Path, name: &str) -> bool {
-    let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified());
-    let Ok(built) = modified(binary) else { return true };
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
-    fs::read_dir(sources)
-        .unwrap()
-        .any(|source| modified(&source.unwrap().path()).unwrap_or(SystemTime::UNIX_EPOCH) > built)
+    profile.join("examples").join(name)
 }
 
 fn build(name: &str, profile: &Path) {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["build", "--quiet", "--example", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
-    if profile.ends_with("release") {
-        cargo.arg("--release");
+    cargo.arg("--target-dir").arg(profile.parent().unwrap());
+    if !profile.ends_with("debug") {
+        cargo.arg("--profile").arg(profile.file_name().unwrap());
     }
-    assert!(cargo.status().unwrap().success(), "`cargo build --example {name}` failed");
+    let flags = std::env::var("ANNALS_EXAMPLE_FLAGS").unwrap_or_default();
+    assert!(cargo.args(flags.split_whitespace()).status().unwrap().success(), "{cargo:?} failed");
 }
 
 /// A running bank; killed when it is dropped.

@@ -13,7 +13,10 @@ pub(super) fn run(context: &Context<'_>) -> Result<Outcome> {
         let mut args = vec!["test", "--workspace", "--all-features", "--locked", "--no-fail-fast"];
         args.extend(targets);
         let share = context.budget.share().as_secs().to_string();
-        let invocation = context.cargo(&args).env(budget::VARIABLE, &share);
+        let invocation = context
+            .cargo(&args)
+            .env(budget::VARIABLE, &share)
+            .env("ANNALS_EXAMPLE_FLAGS", "--workspace --all-features --locked");
         let shown = invocation.shown().to_owned();
         let result = context.run(invocation)?;
         all_ok &= result.success;
