@@ -3,6 +3,52 @@
 //! This crate owns the vocabulary of event storage ([`PersistenceId`], [`SeqNr`], [`Envelope`], [`Token`]) and the two
 //! object-safe traits that a backend implements: [`Journal`] for events and [`Records`] for small named values. It knows
 //! nothing about actors, aggregates or serialization of users' types.
+//!
+//! An owner claims an id with a token and appends; whoever held the id before is refused from then on:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use annals_journal::{
+//!     AtomicWrite, Codec, Envelope, GroupCommit, GroupCommitSettings, JournalError, JournalExt, Manifest,
+//!     MemoryJournal, PersistenceId, Timestamp, Token, WriterId, next_epoch,
+//! };
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let memory = Arc::new(MemoryJournal::new());
+//! let journal = GroupCommit::new(memory.clone(), GroupCommitSettings::default());
+//!
+//! let id = PersistenceId::new("account", "alice")?;
+//! let token = Token::new(next_epoch(&*memory).await?, 1);
+//! let head = journal.claim(&id, token).await?;
+//! let deposited = Envelope {
+//!     persistence_id: id.clone(),
+//!     seq_nr: head.seq_nr.next(),
+//!     token,
+//!     writer: WriterId::random(),
+//!     timestamp: Timestamp::now(),
+//!     manifest: Manifest::new("account.deposited")?,
+//!     schema_version: 1,
+//!     codec: Codec::Json,
+//!     tags: vec![],
+//!     trace_context: None,
+//!     key_id: None,
+//!     payload: r#"{"cents":100}"#.into(),
+//! };
+//! let append =
+//!     AtomicWrite { persistence_id: id.clone(), expected: head.seq_nr, token, events: vec![deposited] };
+//! assert_eq!(journal.append(append.clone()).await?.seq_nr, head.seq_nr.next());
+//!
+//! let newer = Token::new(next_epoch(&*memory).await?, 1);
+//! journal.claim(&id, newer).await?;
+//! assert!(matches!(journal.append(append).await, Err(JournalError::Fenced { .. })));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Where to look: [`Journal::write`] for what is promised, [`GroupCommit`] for many writers at once, [`open`] for choosing a
+//! backend by URL, the module `sqlite` (feature) for the embedded one, the module `conformance` (feature) for the suite that
+//! a backend must pass, [`telemetry`] for the names of metrics and spans.
 
 mod persistence_id;
 pub use persistence_id::{InvalidName, PersistenceId};

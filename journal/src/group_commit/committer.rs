@@ -40,7 +40,7 @@ impl Committer {
     /// Runs until the queue is closed and empty.
     pub(super) async fn run(self) {
         while let Some(batch) = self.queue.next_batch(&self.settings).await {
-            self.metrics.queue_entries.set(self.queue.len() as f64);
+            self.metrics.queue_entries.set(self.queue.entries() as f64);
             self.commit(batch).await;
         }
     }

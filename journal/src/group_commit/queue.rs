@@ -24,6 +24,8 @@ struct State {
     calls: VecDeque<(u64, Option<Call>)>,
     /// Tickets given out so far. None is given out twice: a caller may give its ticket up when it is long answered.
     tickets: u64,
+    /// How many entries the calls have.
+    entries: usize,
     closed: bool,
     /// The committer found nothing to do and waits.
     idle: bool,
@@ -63,6 +65,7 @@ impl Queue {
         }
         let number = state.tickets;
         state.tickets += 1;
+        state.entries += call.writes.len();
         state.calls.push_back((number, Some(call)));
         let wake = std::mem::take(&mut state.idle);
         drop(state);
@@ -93,10 +96,12 @@ impl Queue {
     /// Takes out what must be answered like an entry that was not stored; calls of which nothing is left come back.
     pub(super) fn refuse(&self, not_stored: &NotStored) -> Vec<Call> {
         let mut state = self.lock();
-        let mut done = Vec::new();
+        let (mut done, mut refused) = (Vec::new(), 0);
         for (_, slot) in &mut state.calls {
             if let Some(call) = slot.take() {
+                let before = call.writes.len();
                 let call = call.refuse(not_stored);
+                refused += before - call.writes.len();
                 if call.writes.is_empty() {
                     done.push(call);
                 } else {
@@ -104,6 +109,7 @@ impl Queue {
                 }
             }
         }
+        state.entries -= refused;
         state.trim();
         done
     }
@@ -119,20 +125,22 @@ impl Queue {
         let calls = {
             let mut state = self.lock();
             state.closed = true;
+            state.entries = 0;
             std::mem::take(&mut state.calls)
         };
         drop(calls);
     }
 
-    /// How many calls wait.
-    pub(super) fn len(&self) -> usize {
-        self.lock().calls.len()
+    /// How many entries wait.
+    pub(super) fn entries(&self) -> usize {
+        self.lock().entries
     }
 
     fn withdraw(&self, number: u64) {
         let mut state = self.lock();
         let index = state.calls.binary_search_by_key(&number, |(number, _)| *number).ok();
         let call = index.and_then(|index| state.calls.get_mut(index)).and_then(|(_, slot)| slot.take());
+        state.entries -= call.as_ref().map_or(0, |call| call.writes.len());
         state.trim();
         drop(state);
         // Outside of the lock: a list can be long.
@@ -158,6 +166,7 @@ impl State {
             }
             batch.extend(self.calls.pop_front().and_then(|(_, slot)| slot));
         }
+        self.entries -= batch.iter().map(|call: &Call| call.writes.len()).sum::<usize>();
         batch
     }
 
