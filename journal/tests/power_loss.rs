@@ -55,22 +55,30 @@ fn an_fsync_that_fails_is_unknown_and_loses_nothing_that_was_answered() {
     let Some(disk) = Disk::of(NAME) else { return };
     let (seed, begin) = (seed(), Instant::now());
     let mut dice = Dice::new(seed);
-    let (mut runs, mut unknown, mut went_on) = (0, 0, 0);
+    let (mut runs, mut unknown, mut unavailable, mut went_on) = (0, 0, 0, 0);
     while runs < 8 || begin.elapsed() < budget() {
         let world = World::new();
         let healthy = Fault { cut_at: 200 + dice.below(200), ..Fault::default() };
         disk.run(&world, dice.below(u64::MAX), healthy)
             .verdict
             .unwrap_or_else(|lost| panic!("seed {seed}, run {runs}, before the fault: {lost}"));
-        let fault =
-            Fault { cut_at: 300 + dice.below(900), failed_fsync: 4 + dice.below(60), ..Fault::default() };
+        let fault = Fault {
+            cut_at: 300 + dice.below(900),
+            failed_fsync: 4 + dice.below(60),
+            failed_fsyncs: 1 + dice.below(2) * dice.below(5),
+            ..Fault::default()
+        };
         let found = disk.run(&world, dice.below(u64::MAX), fault);
         found.verdict.unwrap_or_else(|lost| panic!("seed {seed}, run {runs}: {lost}"));
         runs += 1;
         unknown += u64::from(found.unknown > 0);
+        unavailable += u64::from(found.unavailable > 0);
         went_on += u64::from(found.unknown > 0 && found.answered_after_unknown > 0);
     }
-    println!("seed {seed}: {runs} runs, {unknown} with unknown outcomes, {went_on} of them went on");
+    println!(
+        "seed {seed}: {runs} runs, {unknown} with unknown outcomes, {went_on} of them went on; {unavailable} could not be \
+         recovered at once"
+    );
     assert!(unknown > 0, "seed {seed}: no failed fsync met a commit");
     assert!(went_on > 0, "seed {seed}: the journal never went on");
 }
@@ -107,8 +115,10 @@ fn finds_a_loss(name: &'static str, fault: Fault) {
 struct Fault {
     /// The operation at which the power is cut.
     cut_at: u64,
-    /// The fsync that fails, counted from 1; 0: none.
+    /// The first fsync that fails, counted from 1; 0: none.
     failed_fsync: u64,
+    /// How many fail in a row.
+    failed_fsyncs: u64,
     ignore_fsync: bool,
     durability: Durability,
 }
@@ -133,6 +143,7 @@ impl World {
 struct Found {
     answered: u64,
     unknown: u64,
+    unavailable: u64,
     answered_after_unknown: u64,
     verdict: Result<(), String>,
 }
@@ -183,6 +194,7 @@ impl Disk {
             .env("ANNALS_SHIM_SEED", seed.to_string())
             .env("ANNALS_SHIM_CUT_AT", fault.cut_at.to_string())
             .env("ANNALS_SHIM_FAIL_FSYNC", fault.failed_fsync.to_string())
+            .env("ANNALS_SHIM_FAIL_COUNT", fault.failed_fsyncs.to_string())
             .env("ANNALS_SHIM_IGNORE_FSYNC", u8::from(fault.ignore_fsync).to_string())
             .stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
@@ -192,7 +204,8 @@ impl Disk {
             errors.read_to_string(&mut text).unwrap();
             text
         });
-        let mut found = Found { answered: 0, unknown: 0, answered_after_unknown: 0, verdict: Ok(()) };
+        let mut found =
+            Found { answered: 0, unknown: 0, unavailable: 0, answered_after_unknown: 0, verdict: Ok(()) };
         for line in children::lines(&mut child) {
             match line.split_once(' ') {
                 Some((name, number)) => {
@@ -200,6 +213,7 @@ impl Disk {
                     found.answered += 1;
                     found.answered_after_unknown += u64::from(found.unknown > 0);
                 }
+                None if line == "unavailable" => found.unavailable += 1,
                 None => found.unknown += 1,
             }
         }
@@ -253,14 +267,18 @@ async fn live(task: &str) {
     let durability = if os == "1" { Durability::Os } else { Durability::EachCommit };
     // Short logs, so that checkpoints are cut as well.
     let options = Options::default().durability(durability).checkpoint_pages(24);
-    // The fsync that fails may be one of these; then the next attempt is not met by it.
-    let backend = match SqliteJournal::open(path, options).await {
-        Ok(backend) => backend,
-        Err(_) => SqliteJournal::open(path, options).await.unwrap(),
+    // The fsyncs that fail may be these; later attempts are not met by them.
+    let backend = loop {
+        match SqliteJournal::open(path, options).await {
+            Ok(backend) => break backend,
+            Err(_) => children::say("unavailable"),
+        }
     };
-    let epoch = match next_epoch(&backend).await {
-        Err(JournalError::Unknown { .. }) => next_epoch(&backend).await.unwrap(),
-        epoch => epoch.unwrap(),
+    let epoch = loop {
+        match next_epoch(&backend).await {
+            Ok(epoch) => break epoch,
+            Err(error) => children::say(kind(&error)),
+        }
     };
     let journal = GroupCommit::new(Arc::new(backend), GroupCommitSettings::default());
     let writers = (0..4).map(|n| append_for_ever(journal.clone(), format!("entity-{n}"), epoch));
@@ -273,11 +291,10 @@ async fn append_for_ever(journal: GroupCommit, name: String, epoch: Epoch) {
         let token = Token::new(epoch, activation);
         let mut head = match journal.claim(&id, token).await {
             Ok(head) => head.seq_nr.get(),
-            Err(JournalError::Unknown { .. }) => {
-                children::say("unknown");
+            Err(error) => {
+                children::say(kind(&error));
                 continue;
             }
-            Err(error) => panic!("{error}"),
         };
         loop {
             let mut events = append(&id, token, head, 1 + head % 3);
@@ -290,13 +307,19 @@ async fn append_for_ever(journal: GroupCommit, name: String, epoch: Epoch) {
                     children::say(format_args!("{name} {head}"));
                 }
                 // It claims under a newer activation and goes on from what is there.
-                Err(JournalError::Unknown { .. }) => {
-                    children::say("unknown");
+                Err(error) => {
+                    children::say(kind(&error));
                     break;
                 }
-                Err(error) => panic!("{error}"),
             }
         }
+    }
+}
+
+fn kind(error: &JournalError) -> &'static str {
+    match error {
+        JournalError::Unknown { .. } | JournalError::Unavailable { .. } => error.kind(),
+        other => panic!("{other}"),
     }
 }
 

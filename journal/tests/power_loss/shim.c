@@ -15,7 +15,8 @@
  * - `-shm` files are shared memory and do not survive.
  *
  * Environment: ANNALS_SHIM_DIR (an absolute path without links), ANNALS_SHIM_IMAGE, ANNALS_SHIM_SEED,
- * ANNALS_SHIM_CUT_AT (count of operations), ANNALS_SHIM_FAIL_FSYNC (count of fsyncs, the one that fails; 0: none),
+ * ANNALS_SHIM_CUT_AT (count of operations), ANNALS_SHIM_FAIL_FSYNC (count of fsyncs, the first that fails; 0: none),
+ * ANNALS_SHIM_FAIL_COUNT (how many fail in a row),
  * ANNALS_SHIM_IGNORE_FSYNC (1: fsyncs say they are done, and are not).
  */
 #define _GNU_SOURCE
@@ -56,7 +57,7 @@ static struct file *of_fd[FDS];
 static uint8_t is_directory[FDS];
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char directory[512], image[512];
-static uint64_t state, operations, fsyncs, cut_at, fail_fsync;
+static uint64_t state, operations, fsyncs, cut_at, fail_fsync, fail_count;
 static int ignore_fsync, ready;
 
 static void die(const char *what) {
@@ -79,6 +80,7 @@ static void start(void) {
     state = number("ANNALS_SHIM_SEED");
     cut_at = number("ANNALS_SHIM_CUT_AT");
     fail_fsync = number("ANNALS_SHIM_FAIL_FSYNC");
+    fail_count = number("ANNALS_SHIM_FAIL_COUNT");
     ignore_fsync = number("ANNALS_SHIM_IGNORE_FSYNC") != 0;
 }
 
@@ -341,7 +343,7 @@ static int sync_it(int fd, long call) {
             if (f->linked) f->name_durable = 1;
             else f->unlink_durable = 1;
         }
-    } else if (++fsyncs == fail_fsync) {
+    } else if (++fsyncs >= fail_fsync && fail_fsync && fsyncs < fail_fsync + fail_count) {
         memset(of_fd[fd]->dirty, 0, of_fd[fd]->dirty_pages);
         dprintf(2, "shim: fsync %llu of %s fails\n", (unsigned long long)fsyncs, of_fd[fd]->name);
         errno = EIO;
