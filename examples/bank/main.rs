@@ -11,6 +11,18 @@
 //! curl localhost:8080/accounts/alice/events
 //! ```
 //!
+//! | answer | when |
+//! |---|---|
+//! | 200 `{"id","cents","seq_nr"}` | done and on disk; the first answer, when this `request_id` was answered before |
+//! | 400, 413 | not a request: bad JSON, no `request_id`, cents that are no whole number above zero, a bad account id |
+//! | 404 | this account was never used |
+//! | 422 | the account says no (nothing is remembered of it), or the `request_id` was used for another change |
+//! | 500 | this account is broken: an operator must look |
+//! | 503 with `Retry-After` | not now: send it again with the same `request_id`; it counts once |
+//!
+//! A `request_id` is remembered while it is among the last 1,000 of its account, and for 24 hours while it is among the last
+//! 10,000.
+//!
 //! | file | what |
 //! |---|---|
 //! | `account.rs` | the aggregate: events, commands, decisions |

@@ -288,6 +288,21 @@ fn a_full_mailbox_is_503_and_every_request_counts_once_in_the_end() {
 }
 
 #[test]
+fn log_lines_are_json_when_asked() {
+    let (_folder, file) = new_file();
+    let bank = Bank::spawn_with(&file, &["--journal", &url(&file), "--log", "json"]).listening();
+    deposit(&mut Client::new(bank.address), "alice", 500, "a-1").answer();
+    bank.terminate();
+    assert!(bank.wait().success());
+    let log = std::fs::read_to_string(file.with_extension("log")).unwrap();
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(
+        lines.iter().any(|line| line["fields"]["message"] == "stopped" && line["level"] == "INFO"),
+        "{log}"
+    );
+}
+
+#[test]
 fn a_bad_flag_exits_with_2_and_shows_the_way() {
     let output = bank_ends(&["--jurnal", "sqlite://bank.db"]);
     assert_eq!(output.status.code(), Some(2));

@@ -22,24 +22,33 @@ fn every_answered_change_survives_kill_9_exactly_once() {
     let file = folder.path().join("bank.db");
     let mut random = SmallRng::seed_from_u64(seed);
     let mut tellers: Vec<_> = (0..TELLERS).map(|number| Teller::new(number, random.random())).collect();
-    let mut kills = 0;
-    let mut kills_at_start = 0;
+    let (mut kills, mut kills_at_start, mut terminations) = (0, 0, 0);
     while kills < KILLS && (kills < FEWEST_KILLS || Instant::now() < deadline) {
-        if random.random_ratio(1, 8) {
+        let die = random.random_range(0..10);
+        if die == 0 {
             Bank::spawn(&file).kill_within(Duration::from_micros(random.random_range(0..60_000)));
             kills_at_start += 1;
-        } else {
-            let bank = Bank::start(&file);
-            let account = account(random.random_range(0..ACCOUNTS), kills);
-            audit(&mut Client::new(bank.address), &account, &tellers);
-            work_until_killed(bank, &mut tellers, kills, &mut random);
+            kills += 1;
+            continue;
         }
-        kills += 1;
+        let bank = Bank::start(&file);
+        let account = account(random.random_range(0..ACCOUNTS), kills);
+        audit(&mut Client::new(bank.address), &account, &tellers);
+        if die == 1 {
+            work_a_while(bank, &mut tellers, kills, &mut random, |bank| {
+                bank.terminate();
+                assert!(bank.wait().success());
+            });
+            terminations += 1;
+        } else {
+            work_a_while(bank, &mut tellers, kills, &mut random, Bank::kill);
+            kills += 1;
+        }
     }
     work_to_the_end(Bank::start(&file), &mut tellers, kills);
     audit_everything(&file, &tellers);
     eprintln!(
-        "bank_kill: ANNALS_SEED={seed}: {kills} kills ({kills_at_start} at start), {}, in {:?}",
+        "bank_kill: ANNALS_SEED={seed}: {kills} kills ({kills_at_start} at start), {terminations} SIGTERMs, {}, in {:?}",
         Summary(&tellers),
         began.elapsed()
     );
@@ -50,8 +59,14 @@ const KILLS: u32 = 200;
 const FEWEST_KILLS: u32 = 5;
 const TELLERS: u32 = 6;
 
-/// Lets all tellers work, kills the bank after a random number of answers or a random time, and lets them notice.
-fn work_until_killed(bank: Bank, tellers: &mut [Teller], kills: u32, random: &mut SmallRng) {
+/// Lets all tellers work, ends the bank after a random number of answers or a random time, and lets them notice.
+fn work_a_while(
+    bank: Bank,
+    tellers: &mut [Teller],
+    kills: u32,
+    random: &mut SmallRng,
+    end: impl FnOnce(Bank),
+) {
     let answers = random.random_range(0..100);
     let latest = Instant::now() + Duration::from_micros(random.random_range(0..200_000));
     let stop = AtomicBool::new(false);
@@ -60,7 +75,7 @@ fn work_until_killed(bank: Bank, tellers: &mut [Teller], kills: u32, random: &mu
         send_to_work(scope, tellers, &bank, kills, &stop, &answered);
         drop(answered);
         hear(&heard, answers, latest);
-        bank.kill();
+        end(bank);
     });
 }
 

@@ -52,18 +52,20 @@ impl Bank {
 
     /// The same, with little patience for whoever else locks the file.
     pub(crate) fn start_impatient(file: &Path) -> Self {
-        Self::spawn_at(file, &format!("{}?busy_timeout_ms=50", url(file))).listening()
+        Self::spawn_with(file, &["--journal", &format!("{}?busy_timeout_ms=50", url(file))]).listening()
     }
 
     /// Starts the process; its log goes to a file beside the journal.
     pub(crate) fn spawn(file: &Path) -> StartingBank {
-        Self::spawn_at(file, &url(file))
+        Self::spawn_with(file, &["--journal", &url(file)])
     }
 
-    fn spawn_at(file: &Path, url: &str) -> StartingBank {
+    /// The same with other flags than these.
+    pub(crate) fn spawn_with(file: &Path, flags: &[&str]) -> StartingBank {
         let log = file.with_extension("log");
         let mut process = Command::new(example("bank"))
-            .args(["--listen", "127.0.0.1:0", "--journal", url])
+            .args(["--listen", "127.0.0.1:0"])
+            .args(flags)
             .stdout(Stdio::piped())
             .stderr(File::options().create(true).append(true).open(&log).unwrap())
             .spawn()

@@ -34,6 +34,11 @@ pub(crate) const ALL: &[Search] = &[
         file: "tests/stories/bank_kill.rs",
         test: "every_answered_change_survives_kill_9_exactly_once",
     },
+    Search {
+        name: "bank: taken over by a second process while clients change accounts",
+        file: "tests/stories/bank_takeover.rs",
+        test: "two_banks_on_one_file_lose_and_double_nothing",
+    },
 ];
 
 /// What does not agree between `searches` and the code.
