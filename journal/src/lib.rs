@@ -76,9 +76,19 @@ mod envelope;
 pub use envelope::{Envelope, EventDigest, InvalidEnvelope, TraceContext};
 
 mod journal;
-pub use journal::{
-    AtomicWrite, Head, Journal, JournalExt, Limits, Page, PageItem, ReplayRange, Replayed, StoredEvent, Write,
-};
+pub use journal::{Journal, JournalExt};
+mod write;
+pub use write::{AtomicWrite, Write};
+mod head;
+pub use head::Head;
+mod limits;
+pub use limits::Limits;
+mod replay;
+pub use replay::{ReplayRange, Replayed};
+mod page;
+pub use page::{Page, PageItem};
+mod stored_event;
+pub use stored_event::StoredEvent;
 mod records;
 pub use records::{CompareAndSet, RECORD_MAX_BYTES, Record, RecordKey, Records, Revision, check_record};
 mod not_stored;

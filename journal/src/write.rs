@@ -1,0 +1,102 @@
+#[cfg(doc)]
+use crate::Journal;
+use crate::{Envelope, JournalError, Limits, PersistenceId, SeqNr, Token};
+
+/// One entry of [`Journal::write`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Write {
+    /// Store events.
+    Append(AtomicWrite),
+    /// Take an id over: raise its token without an event.
+    Claim {
+        /// Which id.
+        persistence_id: PersistenceId,
+        /// The new owner's token.
+        token: Token,
+    },
+    /// Check that a token is still the newest.
+    Verify {
+        /// Which id.
+        persistence_id: PersistenceId,
+        /// The token that should be stored.
+        token: Token,
+    },
+}
+
+impl Write {
+    /// The id that is written.
+    pub fn persistence_id(&self) -> &PersistenceId {
+        match self {
+            Self::Append(append) => &append.persistence_id,
+            Self::Claim { persistence_id, .. } | Self::Verify { persistence_id, .. } => persistence_id,
+        }
+    }
+
+    /// The token under which it is written.
+    pub fn token(&self) -> Token {
+        match self {
+            Self::Append(append) => append.token,
+            Self::Claim { token, .. } | Self::Verify { token, .. } => *token,
+        }
+    }
+
+    /// About how many bytes it puts into a commit.
+    pub fn size(&self) -> usize {
+        const OVERHEAD: usize = 128;
+        match self {
+            Self::Append(append) => append.events.iter().map(|event| event.payload.len() + OVERHEAD).sum(),
+            Self::Claim { .. } | Self::Verify { .. } => OVERHEAD,
+        }
+    }
+}
+
+/// Events of one id that are stored all or none (I3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AtomicWrite {
+    /// Which id.
+    pub persistence_id: PersistenceId,
+    /// The head that this append builds on.
+    pub expected: SeqNr,
+    /// The writer's token.
+    pub token: Token,
+    /// At least one, numbered from `expected + 1`, each naming the id and the token above.
+    pub events: Vec<Envelope>,
+}
+
+impl AtomicWrite {
+    /// The number of the last event; `expected` when there is none.
+    pub fn last(&self) -> SeqNr {
+        self.expected.plus(self.events.len() as u64)
+    }
+
+    /// Checks what every backend must refuse before it looks at its store.
+    ///
+    /// # Errors
+    /// [`JournalError::Rejected`] with the reason.
+    pub fn check(&self, limits: Limits) -> Result<(), JournalError> {
+        let rejected = |reason: String| Err(JournalError::rejected(&self.persistence_id, reason));
+        if self.events.is_empty() {
+            return rejected("an append needs at least one event".into());
+        }
+        if self.events.len() > limits.max_events {
+            return rejected(format!(
+                "{} events in one append, at most {} are allowed",
+                self.events.len(),
+                limits.max_events
+            ));
+        }
+        let mut number = self.expected;
+        for event in &self.events {
+            number = number.next();
+            if event.seq_nr != number || number == self.expected {
+                return rejected(format!("event {:?} stands where {number:?} belongs", event.seq_nr));
+            }
+            if event.persistence_id != self.persistence_id || event.token != self.token {
+                return rejected(format!("event {number:?} names another id or token than its append"));
+            }
+            limits.check(event)?;
+        }
+        Ok(())
+    }
+}
