@@ -2,6 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 #[cfg(doc)]
@@ -175,8 +176,16 @@ impl<J: Journal + ?Sized> JournalExt for J {}
 
 #[async_trait]
 impl<J: Journal + ?Sized> Journal for Arc<J> {
-    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Head, JournalError>> {
-        (**self).write(writes).await
+    // Written out, because every append passes here: an `async fn` would put a second box around the inner one.
+    fn write<'life0, 'async_trait>(
+        &'life0 self,
+        writes: Vec<Write>,
+    ) -> BoxFuture<'async_trait, Vec<Result<Head, JournalError>>>
+    where
+        'life0: 'async_trait,
+        Self: 'async_trait,
+    {
+        (**self).write(writes)
     }
 
     fn replay(&self, range: ReplayRange) -> BoxStream<'static, Result<Replayed, JournalError>> {
