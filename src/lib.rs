@@ -27,7 +27,7 @@ pub mod prelude {
     };
     pub use annals_journal::{PersistenceId, SeqNr, Tag, Timestamp};
     pub use annals_migrations::{Command, Event};
-    pub use annals_snapshot::SnapshotPolicy;
+    pub use annals_snapshot::{Retention, SnapshotPolicy};
 
     pub use crate::Annals;
 }
@@ -48,3 +48,9 @@ struct GuideSnapshots;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide/errors.md")]
 struct GuideErrors;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/snapshots.md")]
+struct Snapshots;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/errors.md")]
+struct Errors;

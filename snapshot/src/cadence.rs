@@ -63,7 +63,8 @@ impl Cadence {
         self.since.count(bytes, timestamp);
     }
 
-    /// Counts a new event that was applied, and asks the policy; `state` has seen it, `bytes` is its payload's size.
+    /// Counts a new event that was applied, and asks the policy; `state` has seen its whole effect,
+    /// `bytes` is its payload's size.
     ///
     /// Of an effect with several events observe each, then ask [`Cadence::is_due`] once: no snapshot is taken between events that are
     /// stored all or none.

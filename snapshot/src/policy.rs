@@ -57,7 +57,8 @@ impl<S, E> SnapshotPolicy<S, E> {
         Rule::Stop.into()
     }
 
-    /// After an event for which `predicate(state, event, number)` holds; the state is the one after that event.
+    /// After an event for which `predicate(state, event, number)` holds; the state is the one after all events of the
+    /// event's effect.
     ///
     /// It runs in the entity's turn, once for each new event, and not in replay: keep it cheap.
     pub fn when(predicate: impl Fn(&S, &E, SeqNr) -> bool + Send + Sync + 'static) -> Self {
