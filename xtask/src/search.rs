@@ -1,13 +1,6 @@
-use std::path::Path;
-
-use anyhow::Result;
-
-use crate::budget::VARIABLE;
-use crate::workspace::Workspace;
-
 /// A test that finds more the longer it looks: a crash loop, a power loss, a model test.
 ///
-/// It goes on until it has seen enough, or until the seconds in [`VARIABLE`] are over.
+/// It goes on until it has seen enough, or until the seconds in [`VARIABLE`](crate::budget::VARIABLE) are over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Search {
     pub(crate) name: &'static str,
@@ -56,40 +49,48 @@ pub(crate) const ALL: &[Search] = &[
     },
 ];
 
-/// What does not agree between `searches` and the code.
-pub(crate) fn complaints(searches: &[Search], workspace: &Workspace) -> Result<Vec<String>> {
-    let mut complaints = Vec::new();
-    for search in searches {
-        let declared = format!("fn {}(", search.test);
-        if !workspace.read(Path::new(search.file)).is_ok_and(|source| source.contains(&declared)) {
-            complaints.push(format!("`{}`: {} has no `{declared}`", search.name, search.file));
-        }
-    }
-    for file in workspace.files_with_extension("rs")? {
-        let listed = searches.iter().any(|search| Path::new(search.file) == file);
-        if !listed && !file.starts_with("xtask") && asks_for_its_budget(&workspace.read(&file)?) {
-            complaints.push(format!(
-                "{} goes on for as long as {VARIABLE} says, and is not listed in xtask/src/search.rs",
-                file.display()
-            ));
-        }
-    }
-    Ok(complaints)
-}
-
-/// Whether a test in this source calls the function that reads [`VARIABLE`]; what declares that function does not count.
-fn asks_for_its_budget(source: &str) -> bool {
-    source.replace("fn budget()", "").contains("budget()") || source.contains("budget::deadline()")
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+    use crate::workspace::Workspace;
+
+    #[test]
+    fn every_listed_search_is_there() {
+        let workspace = Workspace::of_this_cargo().expect("cargo runs us");
+        for search in ALL {
+            let source = workspace.read(Path::new(search.file)).expect(search.name);
+            assert!(
+                source.contains(&format!("fn {}(", search.test)),
+                "{} has no {}",
+                search.file,
+                search.test
+            );
+        }
+    }
+
+    #[test]
+    fn whoever_asks_for_a_budget_is_listed() {
+        let workspace = Workspace::of_this_cargo().expect("cargo runs us");
+        for file in workspace.files_with_extension("rs").expect("git lists the files") {
+            let listed = ALL.iter().any(|search| Path::new(search.file) == file);
+            if !listed && !file.starts_with("xtask") {
+                let asks = asks_for_its_budget(&workspace.read(&file).expect("a source file"));
+                assert!(!asks, "list {} in xtask/src/search.rs", file.display());
+            }
+        }
+    }
 
     #[test]
     fn who_asks_for_a_budget_is_told_from_who_declares_it() {
         assert!(asks_for_its_budget("while begin.elapsed() < budget() {"));
         assert!(asks_for_its_budget("let deadline = budget::deadline();"));
         assert!(!asks_for_its_budget("pub(crate) fn budget() -> Duration {"));
+    }
+
+    /// Whether a source calls the function that reads the variable; to declare it does not count.
+    fn asks_for_its_budget(source: &str) -> bool {
+        source.replace("fn budget()", "").contains("budget()") || source.contains("budget::deadline()")
     }
 }
