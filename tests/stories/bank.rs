@@ -287,6 +287,28 @@ fn a_full_mailbox_is_503_and_every_request_counts_once_in_the_end() {
     assert_eq!(balance, answer("alice", REQUESTS + 1, REQUESTS + 1));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_503_and_the_bank_goes_on_when_there_is_room() {
+    let (bank, _folder, _) = open();
+    let mut client = Client::new(bank.address);
+    bank.limit_files("300000");
+    let mut number = 0;
+    let refused = loop {
+        let response = deposit(&mut client, "alice", 1, &format!("a-{number}"));
+        if response.status != 200 {
+            break response;
+        }
+        number += 1;
+    };
+    assert!(refused.header("retry-after").is_some());
+    assert!(refused.error(503).contains("make room"));
+    bank.limit_files("unlimited");
+    while deposit(&mut client, "alice", 1, &format!("a-{number}")).status == 503 {}
+    let all = client.get("/accounts/alice").unwrap().answer();
+    assert_eq!(all, answer("alice", number + 1, number + 1));
+}
+
 #[test]
 fn log_lines_are_json_when_asked() {
     let (_folder, file) = new_file();

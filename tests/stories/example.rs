@@ -63,7 +63,10 @@ impl Bank {
     /// The same with other flags than these.
     pub(crate) fn spawn_with(file: &Path, flags: &[&str]) -> StartingBank {
         let log = file.with_extension("log");
-        let mut process = Command::new(example("bank"))
+        // A file that meets a size limit shall give an error, as a full disk does, not a signal.
+        let mut process = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+            .arg(example("bank"))
             .args(["--listen", "127.0.0.1:0"])
             .args(flags)
             .stdout(Stdio::piped())
@@ -84,6 +87,13 @@ impl Bank {
     pub(crate) fn terminate(&self) {
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    }
+
+    /// Lets no file grow beyond so many bytes: for the process, the disk is full. `unlimited`: there is room again.
+    pub(crate) fn limit_files(&self, bytes: &str) {
+        let mut prlimit = Command::new("prlimit");
+        prlimit.args(["--pid", &self.process.id().to_string(), &format!("--fsize={bytes}:")]);
+        assert!(prlimit.status().unwrap().success(), "{prlimit:?} failed; it is part of util-linux");
     }
 
     /// Waits until the process ends by itself.
