@@ -316,6 +316,17 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_that_is_overdue_after_a_replay_is_taken_at_the_stop() {
+        let (policy, mut cadence) = (Policy::every_events(10), Cadence::new());
+        for _ in 0..9 {
+            cadence.replayed(10, START);
+        }
+        assert!(!cadence.is_due_on_stop(&policy, START));
+        cadence.replayed(10, START);
+        assert!(!cadence.is_due(START) && cadence.is_due_on_stop(&policy, START));
+    }
+
+    #[test]
     fn stopping_without_new_events_takes_none() {
         let (policy, mut cadence) = (Policy::on_stop(), Cadence::from_snapshot(START));
         assert!(!cadence.is_due_on_stop(&policy, START));

@@ -8,7 +8,8 @@ use annals_journal::SeqNr;
 ///
 /// `S` is the state and `E` the event that predicates look at. The default takes one every
 /// [`SnapshotPolicy::DEFAULT_EVENTS`] events or [`SnapshotPolicy::DEFAULT_BYTES`] bytes of events, whichever comes first: a recovery
-/// reads one snapshot and at most about that much. All counts are since the last snapshot that was saved. Cloning is cheap.
+/// reads one snapshot and at most about that much. All counts are since the last snapshot that was saved. When an entity stops, the
+/// policy is asked once more, so that a snapshot that is overdue is taken. Cloning is cheap.
 ///
 /// ```
 /// use std::time::Duration;

@@ -13,4 +13,5 @@ mod budget;
 mod example;
 mod http_client;
 mod loans;
+mod snapshots;
 mod teller;
