@@ -1,10 +1,11 @@
 //! What a keeper keeps, deletes and says.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use std::cell::RefCell;
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use annals_journal::{
@@ -269,8 +270,7 @@ async fn a_reader_that_has_passed_nothing_keeps_everything() {
 
 #[tokio::test]
 async fn a_reader_that_has_not_advanced_for_a_week_is_not_waited_for_and_is_named() {
-    let log = Log::default();
-    let guard = log.install();
+    let log = Log::start();
     let entity = Entity::new();
     entity.append_to(40).await;
     let week_ago = Timestamp::from_micros(NOW.as_micros() - 1 - days(7).as_micros() as u64);
@@ -281,7 +281,6 @@ async fn a_reader_that_has_not_advanced_for_a_week_is_not_waited_for_and_is_name
     for number in [35, 40] {
         let _ = entity.save_at(number, Retention::keep(1).delete_events()).await;
     }
-    drop(guard);
     let text = log.text();
     let warnings: Vec<_> = text.lines().filter(|line| line.contains("WARN")).collect();
     assert_eq!(warnings.len(), 1, "once in ten minutes is enough: {text}");
@@ -293,8 +292,7 @@ async fn a_reader_that_has_not_advanced_for_a_week_is_not_waited_for_and_is_name
 
 #[tokio::test]
 async fn unreadable_snapshots_are_passed_over_and_named() {
-    let log = Log::default();
-    let guard = log.install();
+    let log = Log::start();
     let entity = Entity::new();
     for number in [10, 20, 30] {
         assert!(entity.save_at(number, Retention::keep(3)).await.saved.is_ok());
@@ -306,7 +304,6 @@ async fn unreadable_snapshots_are_passed_over_and_named() {
     assert_eq!(found, Some(entity.snapshot(10)));
     entity.store.tamper(&entity.id, nr(10), |bytes| bytes.clear());
     assert_eq!(entity.keeper.load(&entity.id, SeqNr::MAX).await.unwrap(), None);
-    drop(guard);
     let text = log.text();
     assert_eq!(text.matches("a snapshot is unreadable").count(), 5, "{text}");
     assert!(text.contains("account|alice") && text.contains("seq_nr=20"), "{text}");
@@ -448,25 +445,32 @@ impl Journal for Failing<MemoryJournal> {
     }
 }
 
-/// What this thread logs.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+/// What this thread logs, which is what its test logs: each runs on one thread.
+///
+/// One subscriber for the process writes to the thread's own buffer. Subscribers of single threads would be quicker to write, but
+/// tracing remembers of a call site that nobody listens when a thread without one comes there first.
+struct Log;
+
+thread_local! {
+    static LOGGED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 impl Log {
-    fn install(&self) -> tracing::subscriber::DefaultGuard {
-        let log = self.clone();
-        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || log.clone()).finish();
-        tracing::subscriber::set_default(subscriber)
+    fn start() -> Self {
+        static SUBSCRIBER: Once = Once::new();
+        SUBSCRIBER.call_once(|| tracing_subscriber::fmt().with_ansi(false).with_writer(|| Log).init());
+        LOGGED.take();
+        Self
     }
 
     fn text(&self) -> String {
-        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        String::from_utf8(LOGGED.take()).unwrap()
     }
 }
 
 impl io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        LOGGED.with_borrow_mut(|logged| logged.extend_from_slice(bytes));
         Ok(bytes.len())
     }
 
