@@ -303,7 +303,10 @@ impl<A: PersistentActor> Entity<A> {
             self.reconsider_stash(durable);
         }
         self.order_retry();
-        if let Some(failure) = fenced {
+        // With something lost, the claim will be fenced too, and what is stored is settled before the end.
+        if let Some(failure) = fenced
+            && self.lost.is_none()
+        {
             self.halt(StopReason::Fenced, &failure);
             return;
         }

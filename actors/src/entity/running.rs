@@ -490,7 +490,10 @@ impl<A: PersistentActor> Running<A> {
                 if matches!(reason, RestartReason::Rejected | RestartReason::Corrupt) {
                     self.refuse_first(&error, out);
                 }
-                reason == RestartReason::Unknown
+                // Appends build on one another: none is stored when the one before it is not. They do not build on a verification.
+                let verification = self.unanswered.pop_front().is_some_and(|failed| failed.last.is_none());
+                let appends_follow = self.unanswered.iter().any(|write| write.last.is_some());
+                reason == RestartReason::Unknown || (verification && appends_follow)
             }
         };
         undecided.sort_by_key(|waiting| waiting.arrival);
