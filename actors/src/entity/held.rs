@@ -2,10 +2,10 @@ use std::collections::VecDeque;
 
 use annals_journal::{SeqNr, Token};
 
+use super::Action;
 use super::waiting::Waiting;
-use super::{Action, StopReason};
 use crate::PersistentActor;
-use crate::effect::SideEffect;
+use crate::effect::{After, SideEffect};
 
 /// A decided command whose reply and side effects wait until all they rest on is durable (I5).
 pub(super) struct Held<A: PersistentActor> {
@@ -17,6 +17,8 @@ pub(super) struct Held<A: PersistentActor> {
     /// The write whose answer frees it.
     pub(super) ticket: u64,
     pub(super) side_effects: Vec<SideEffect>,
+    /// What becomes of the entity once it is durable.
+    pub(super) after: After,
 }
 
 impl<A: PersistentActor> Held<A> {
@@ -37,12 +39,10 @@ pub(super) struct Rest<A: PersistentActor> {
     /// The last number that was acknowledged.
     pub(super) durable: SeqNr,
     pub(super) held: VecDeque<Held<A>>,
-    /// Commands that were not decided to the end.
-    pub(super) undecided: Vec<Waiting<A>>,
+    /// A command that was not decided to the end.
+    pub(super) undecided: Option<Waiting<A>>,
     /// Whether any of what is held may be stored.
     pub(super) maybe_stored: bool,
-    /// The entity was about to stop.
-    pub(super) stopping: Option<StopReason>,
 }
 
 /// Commands whose events may be stored: recovery finds out.
@@ -51,18 +51,11 @@ pub(super) struct Lost<A: PersistentActor> {
     /// The last number known to be stored under that token.
     pub(super) confirmed: SeqNr,
     held: VecDeque<Held<A>>,
-    /// What the entity was about to do, and does afterwards.
-    pub(super) stopping: Option<StopReason>,
 }
 
 impl<A: PersistentActor> Lost<A> {
-    pub(super) fn new(
-        token: Token,
-        durable: SeqNr,
-        held: VecDeque<Held<A>>,
-        stopping: Option<StopReason>,
-    ) -> Self {
-        Self { token, confirmed: durable, held, stopping }
+    pub(super) fn new(token: Token, durable: SeqNr, held: VecDeque<Held<A>>) -> Self {
+        Self { token, confirmed: durable, held }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -81,17 +74,18 @@ impl<A: PersistentActor> Lost<A> {
     /// All is read: what is stored is answered as it was decided, the rest comes back to be decided again.
     ///
     /// A read that asked for confirmation is always decided again: another owner may have written since.
-    pub(super) fn settle(self) -> (Vec<Action<A>>, Vec<Waiting<A>>) {
-        let (mut stored, mut again) = (Vec::new(), Vec::new());
+    pub(super) fn settle(self) -> Settled<A> {
+        let (mut stored, mut again, mut after) = (Vec::new(), Vec::new(), After::GoOn);
         for held in self.held {
             let unconfirmed_read = held.waiting.delivery.wants_confirmation() && !held.persisted;
             if held.rests_on <= self.confirmed && !unconfirmed_read {
+                after = held.after;
                 stored.push(held.release());
             } else {
                 again.push(held.undo());
             }
         }
-        (stored, again)
+        Settled { stored, again, after }
     }
 
     /// Nobody will find out: callers whose own events may be stored, and who rest on such, learn that.
@@ -108,6 +102,16 @@ impl<A: PersistentActor> Lost<A> {
     pub(super) fn last(&self) -> SeqNr {
         self.held.back().map_or(self.confirmed, |held| held.rests_on)
     }
+}
+
+/// What became of lost commands.
+pub(super) struct Settled<A: PersistentActor> {
+    /// Answers of those that are stored.
+    pub(super) stored: Vec<Action<A>>,
+    /// The others.
+    pub(super) again: Vec<Waiting<A>>,
+    /// What the last of those that are stored wants of the entity; a command that is decided again says it again.
+    pub(super) after: After,
 }
 
 impl<A: PersistentActor> std::fmt::Debug for Lost<A> {

@@ -57,6 +57,8 @@ pub(crate) struct Entity<A: PersistentActor> {
     setbacks: u32,
     /// A save is on its way.
     saving: bool,
+    /// It or its node stops, whatever comes.
+    told_to_stop: bool,
     out: Vec<Action<A>>,
 }
 
@@ -84,6 +86,7 @@ impl<A: PersistentActor> Entity<A> {
             trouble_since: None,
             setbacks: 0,
             saving: false,
+            told_to_stop: false,
             out: Vec::new(),
         };
         entity.claim();
@@ -240,6 +243,7 @@ impl<A: PersistentActor> Entity<A> {
 
     /// Stops once what was decided is durable; the rest is answered with a failure.
     fn stop(&mut self, now: Timestamp) {
+        self.told_to_stop = true;
         match &mut self.phase {
             Phase::Running(running) => running.stop(now, &mut self.retry, &mut self.out),
             Phase::Stopped => {}
@@ -247,9 +251,6 @@ impl<A: PersistentActor> Entity<A> {
                 // Outcomes are being settled: what waits is refused, what may be stored is not given up.
                 let failure = self.stopping();
                 self.refuse_waiting(&failure);
-                if let Some(lost) = &mut self.lost {
-                    lost.stopping = Some(StopReason::Stopped);
-                }
             }
             _ => self.halt(StopReason::Stopped, &self.stopping()),
         }
@@ -257,7 +258,12 @@ impl<A: PersistentActor> Entity<A> {
 
     /// After passivation, when someone already waits again.
     fn wake_again(&mut self) {
-        if matches!(self.phase, Phase::Stopped) {
+        if !matches!(self.phase, Phase::Stopped) {
+            return;
+        }
+        if self.told_to_stop {
+            self.halt(StopReason::Stopped, &self.stopping());
+        } else {
             self.claim();
         }
     }
@@ -296,7 +302,7 @@ impl<A: PersistentActor> Entity<A> {
         self.out.push(Action::Report(Report::Restart { reason, held: rest.held.len() }));
         self.retry.extend(rest.undecided);
         if rest.maybe_stored {
-            self.lost = Some(Lost::new(rest.token, rest.durable, rest.held, rest.stopping));
+            self.lost = Some(Lost::new(rest.token, rest.durable, rest.held));
         } else {
             let durable = rest.durable;
             self.retry.extend(rest.held.into_iter().map(Held::undo));
@@ -310,7 +316,7 @@ impl<A: PersistentActor> Entity<A> {
             self.halt(StopReason::Fenced, &failure);
             return;
         }
-        if rest.stopping == Some(StopReason::Stopped) && self.lost.is_none() {
+        if self.told_to_stop && self.lost.is_none() {
             self.halt(StopReason::Stopped, &self.stopping());
             return;
         }

@@ -66,7 +66,7 @@ impl<A: PersistentActor> Entity<A> {
         let failure = Failure::JournalUnavailable { reason };
         if now.since(since) < self.rules.bounds.patience {
             self.rest();
-        } else if self.lost.as_ref().is_some_and(|lost| lost.stopping != Some(StopReason::Stopped)) {
+        } else if self.lost.is_some() && !self.told_to_stop {
             // What may be stored must be settled, however long it takes; callers have their own time limits.
             self.refuse_waiting(&failure);
             self.out.push(Action::RefuseMailbox(failure));
@@ -306,17 +306,18 @@ impl<A: PersistentActor> Entity<A> {
         self.phase = Phase::Running(Box::new(running));
         self.out.push(Action::Ready { replayed, snapshot: began_with });
         if let Some(lost) = self.lost.take() {
-            let (confirmed, stopping) = (lost.confirmed, lost.stopping);
-            let (stored, again) = lost.settle();
-            self.out.extend(stored);
-            self.retry.extend(again);
+            let confirmed = lost.confirmed;
+            let settled = lost.settle();
+            self.out.extend(settled.stored);
+            self.retry.extend(settled.again);
             self.reconsider_stash(confirmed);
             self.order_retry();
-            match (stopping, &mut self.phase) {
-                (Some(StopReason::Passivated), Phase::Running(running)) => running.passivate(now),
-                (Some(_), _) => self.stop(now),
-                (None, _) => {}
+            if let Phase::Running(running) = &mut self.phase {
+                running.leave(settled.after);
             }
+        }
+        if self.told_to_stop {
+            self.stop(now);
         }
     }
 
@@ -336,9 +337,9 @@ impl<A: PersistentActor> Entity<A> {
             }
             Ok(None) => {
                 if let Some(lost) = self.lost.take() {
-                    let (stored, again) = lost.settle();
-                    self.out.extend(stored);
-                    self.retry.extend(again);
+                    let settled = lost.settle();
+                    self.out.extend(settled.stored);
+                    self.retry.extend(settled.again);
                 }
                 self.halt(StopReason::Fenced, &settling.failure);
             }

@@ -166,7 +166,6 @@ impl<A: PersistentActor> Running<A> {
         self.now = now;
         self.stopping = Some(StopReason::Stopped);
         if let Some(work) = self.work.take() {
-            work.waiting.delivery.undo();
             retry.push_back(work.waiting);
             out.push(Action::CancelWork);
         }
@@ -207,6 +206,10 @@ impl<A: PersistentActor> Running<A> {
             }
             WorkOutput::Panicked(message) => return Err(Setback::Panicked { waiting, message }),
         };
+        if !waiting.delivery.begin() {
+            ground.out.push(Action::Report(Report::CallerGone));
+            return Ok(());
+        }
         let turn = Turn { entity: ground.identity, seq_nr: self.decided, now };
         let (state, delivery) = (&self.state, &mut waiting.delivery);
         match catch_unwind(AssertUnwindSafe(|| delivery.resume(state, output, turn))) {
@@ -223,27 +226,36 @@ impl<A: PersistentActor> Running<A> {
     ) -> Result<(), Setback<A>> {
         match outcome {
             Outcome::Answer { events, unstash, after } => {
-                self.answer(waiting, &events, ground)?;
+                if !self.answer(waiting, &events, after, ground)? {
+                    return Ok(());
+                }
                 if unstash {
                     // The oldest comes out first and goes in front of what came later.
                     while let Some(stashed) = ground.stash.pop_back() {
                         ground.retry.push_front(stashed.waiting);
                     }
                 }
-                match after {
-                    After::GoOn => {}
-                    After::Passivate => self.stopping = Some(StopReason::Passivated),
-                    After::Stop => self.stopping = Some(StopReason::Stopped),
-                }
+                self.leave(after);
             }
             Outcome::Stash => self.put_aside(waiting, ground),
             Outcome::Run { work, limit } => {
+                // Nothing is decided yet: a caller whose time is up meanwhile may still call it off.
+                waiting.delivery.undo();
                 let mut working = Working { waiting, ticket: self.issued, start: Some((work, limit)) };
                 working.start_when(self.answered, ground.out);
                 self.work = Some(working);
             }
         }
         Ok(())
+    }
+
+    /// Leaves as a command wants, once all is durable.
+    pub(super) fn leave(&mut self, after: After) {
+        match after {
+            After::GoOn => {}
+            After::Passivate => self.stopping = Some(StopReason::Passivated),
+            After::Stop => self.stopping = Some(StopReason::Stopped),
+        }
     }
 
     fn put_aside(&mut self, waiting: Waiting<A>, ground: &mut Ground<'_, A>) {
@@ -258,18 +270,19 @@ impl<A: PersistentActor> Running<A> {
     }
 
     /// Adapt and encode, apply, compute reply and side effects, then append. A failure before `apply` leaves the state
-    /// untouched; a panic from there on prevents the write.
+    /// untouched, and nothing of the effect is carried out (`false`); a panic from there on prevents the write.
     fn answer(
         &mut self,
         mut waiting: Waiting<A>,
         events: &Events<A::Event>,
+        after: After,
         ground: &mut Ground<'_, A>,
-    ) -> Result<(), Setback<A>> {
+    ) -> Result<bool, Setback<A>> {
         let encoded = match encode(events.as_slice(), ground.rules) {
             Ok(encoded) => encoded,
             Err(reason) => {
                 ground.out.push(Action::Fail(waiting.delivery, Failure::NotStorable { reason }));
-                return Ok(());
+                return Ok(false);
             }
         };
         let timestamp = waiting.delivery.timestamp();
@@ -324,13 +337,14 @@ impl<A: PersistentActor> Running<A> {
         if verify {
             self.verify(ground);
         }
-        let held = Held { waiting, rests_on: self.decided, persisted, ticket: self.issued, side_effects };
+        let (rests_on, ticket) = (self.decided, self.issued);
+        let held = Held { waiting, rests_on, persisted, ticket, side_effects, after };
         if held.ticket <= self.answered && self.held.is_empty() {
             ground.out.push(held.release());
         } else {
             self.held.push_back(held);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn append(&mut self, envelopes: Vec<Envelope>, events: &Events<A::Event>, ground: &mut Ground<'_, A>) {
@@ -471,10 +485,7 @@ impl<A: PersistentActor> Running<A> {
         identity: &Identity,
         out: &mut Vec<Action<A>>,
     ) -> Rest<A> {
-        let mut undecided: Vec<_> = self.work.take().map(|work| work.waiting).into_iter().collect();
-        for waiting in &undecided {
-            waiting.delivery.undo();
-        }
+        let undecided = self.work.take().map(|work| work.waiting);
         let maybe_stored = match setback {
             Setback::Panicked { waiting, message } => {
                 let persistence_id = identity.persistence_id.clone();
@@ -496,15 +507,7 @@ impl<A: PersistentActor> Running<A> {
                 reason == RestartReason::Unknown || (verification && appends_follow)
             }
         };
-        undecided.sort_by_key(|waiting| waiting.arrival);
-        Rest {
-            token: self.token,
-            durable: self.durable,
-            held: self.held,
-            undecided,
-            maybe_stored,
-            stopping: self.stopping,
-        }
+        Rest { token: self.token, durable: self.durable, held: self.held, undecided, maybe_stored }
     }
 
     /// The command whose write was refused would be refused again.
