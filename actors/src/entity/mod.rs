@@ -24,6 +24,8 @@ mod running;
 mod waiting;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;

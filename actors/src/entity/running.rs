@@ -135,6 +135,12 @@ impl<A: PersistentActor> Running<A> {
         self.held.len()
     }
 
+    /// Whether a snapshot was taken of a state that is not durable.
+    #[cfg(test)]
+    pub(super) fn has_snapshot_in_hand(&self) -> bool {
+        self.snapshot.is_some()
+    }
+
     pub(super) fn accepts_commands(&self, bounds: &Bounds) -> bool {
         self.stopping.is_none()
             && self.work.is_none()

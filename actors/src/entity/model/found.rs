@@ -1,0 +1,208 @@
+//! What the model test has found, each as the shortest story.
+
+use std::time::Duration;
+
+use annals_journal::{JournalError, Timestamp};
+use annals_snapshot::SnapshotPolicy;
+use tokio::sync::oneshot;
+
+use super::ledger::{Afterwards, Do, Ledger, Seen, What};
+use super::link::unknown;
+use super::owner::{Needs, Owner};
+use super::setting::Setting;
+use super::store::{Flaw, Snapshots, Store, adapter};
+use crate::delivery::{Parcel, Progress, Response};
+use crate::entity::Bounds;
+use crate::{AskError, Failure};
+
+/// One owner and its store; nothing goes wrong unless the test says so.
+struct Bench {
+    now: Timestamp,
+    owner: Owner,
+    store: Store,
+    commands: u32,
+}
+
+type Caller = (oneshot::Receiver<Response<Ledger, Do>>, Progress);
+
+impl Bench {
+    /// A running owner.
+    fn new() -> Self {
+        let bounds = Bounds {
+            events: 8,
+            bytes: 10_000,
+            held: 8,
+            stash: 4,
+            patience: Duration::from_secs(2),
+            first_pause: Duration::from_millis(50),
+            longest_pause: Duration::from_secs(5),
+        };
+        let setting = Setting::new();
+        let rules = setting.rules(1, bounds, SnapshotPolicy::never());
+        let mut bench = Self {
+            now: Timestamp::from_micros(1_000_000),
+            owner: Owner::new(setting.identity(), rules, 16, 0, false),
+            store: Store::new(setting.id.clone(), adapter(), Flaw::None),
+            commands: 0,
+        };
+        bench.ask(What::Read);
+        bench.go_on();
+        bench
+    }
+
+    fn ask(&mut self, what: What) -> Caller {
+        self.send(what, false)
+    }
+
+    fn send(&mut self, what: What, confirmed: bool) -> Caller {
+        let (caller, answer) = oneshot::channel();
+        let progress = Progress::new();
+        let command = Do { command: self.commands, what };
+        self.commands += 1;
+        let parcel = Parcel::<Ledger, Do>::new(command, confirmed, progress.clone(), Some(caller));
+        self.owner.deliver(self.now, Box::new(parcel)).unwrap();
+        while self.owner.can_take() {
+            self.owner.take(self.now);
+        }
+        (answer, progress)
+    }
+
+    /// The next commit leaves and lands.
+    fn land(&mut self) {
+        self.owner.link.send(true, 1);
+        self.owner.link.land(0, &mut self.store);
+    }
+
+    /// The commit that landed is answered, with this instead of the truth.
+    fn answer(&mut self, error: Option<JournalError>) {
+        let (answers, _) = self.owner.link.answer(0, true, error.map(|error| (0, error)));
+        self.owner.answered(answers);
+    }
+
+    /// All that waits happens, until nothing does.
+    fn go_on(&mut self) {
+        loop {
+            if !self.owner.link.flights.is_empty() {
+                self.answer(None);
+            } else if self.owner.link.can_send(true) {
+                self.land();
+            } else if self.owner.can_hear() {
+                self.owner.hear(self.now);
+            } else if self.owner.can_recover(self.now) {
+                match self.owner.needs() {
+                    Needs::Load(at_most) => {
+                        self.owner.loaded(self.now, Snapshots::default().load(at_most));
+                    }
+                    Needs::Replay(from, to) => self.owner.begin_replay(self.store.replay(from, to)),
+                    Needs::Nothing => self.owner.recover(self.now),
+                }
+            } else if self.owner.can_work() {
+                self.owner.work(self.now, true);
+            } else if self.owner.can_take() {
+                self.owner.take(self.now);
+            } else if self.owner.can_run_effect() {
+                self.owner.run_effect();
+            } else if self.owner.can_leave() {
+                self.owner.leave(self.now);
+            } else if self.owner.must_tell() {
+                self.owner.tell_to_stop(self.now);
+            } else {
+                return;
+            }
+        }
+    }
+}
+
+fn add(after: Afterwards) -> What {
+    What::Add { events: 1, effect: false, after }
+}
+
+fn unavailable() -> JournalError {
+    JournalError::Unavailable { reason: "the disk is full".into(), source: None }
+}
+
+fn count(caller: &mut Caller) -> Option<u64> {
+    match caller.0.try_recv() {
+        Ok(Ok(Seen { count, .. })) => Some(count),
+        _ => None,
+    }
+}
+
+#[test]
+fn an_append_behind_a_verification_that_failed_is_not_decided_twice() {
+    let mut bench = Bench::new();
+    let mut read = bench.send(What::Read, true);
+    bench.land();
+    bench.answer(Some(unavailable()));
+    // The answer is there, and before it is heard another command is decided and stored.
+    let mut added = bench.ask(add(Afterwards::Stay));
+    bench.land();
+    bench.go_on();
+    assert_eq!(bench.store.head(), 1, "it is stored once");
+    assert_eq!(count(&mut added), Some(1));
+    assert_eq!(count(&mut read), Some(1), "the read was not confirmed, and decided again");
+}
+
+#[test]
+fn a_stop_that_loses_a_race_is_decided_again() {
+    for error in [unavailable(), unknown()] {
+        let mut bench = Bench::new();
+        let mut stop = bench.ask(add(Afterwards::Stop));
+        bench.owner.link.send(true, 1);
+        bench.answer(Some(error));
+        bench.go_on();
+        assert_eq!(count(&mut stop), Some(1));
+        assert!(!bench.owner.has_entity());
+    }
+}
+
+#[test]
+fn a_stop_whose_outcome_was_unknown_and_is_stored_stops() {
+    let mut bench = Bench::new();
+    let mut stop = bench.ask(add(Afterwards::Stop));
+    bench.land();
+    bench.answer(Some(unknown()));
+    bench.go_on();
+    assert_eq!((count(&mut stop), bench.store.head()), (Some(1), 1));
+    assert!(!bench.owner.has_entity());
+}
+
+#[test]
+fn a_node_that_stops_while_an_entity_is_passivated_stops_it() {
+    let mut bench = Bench::new();
+    bench.ask(What::Gate { closed: true });
+    bench.go_on();
+    let mut stashed = bench.ask(What::AddWhenOpen);
+    bench.ask(What::Add { events: 1, effect: true, after: Afterwards::Passivate });
+    bench.land();
+    bench.answer(None);
+    bench.owner.hear(bench.now);
+    // It is stopped and will start again for the stash, once its side effect has run.
+    assert!(bench.owner.can_run_effect() && !bench.owner.can_leave());
+    bench.owner.stop_node();
+    bench.owner.tell_to_stop(bench.now);
+    bench.go_on();
+    assert!(!bench.owner.has_entity());
+    assert!(matches!(stashed.0.try_recv(), Ok(Err(AskError::Failed(Failure::Stopping { .. })))));
+}
+
+#[test]
+fn a_caller_whose_time_is_up_during_work_calls_the_command_off() {
+    let mut bench = Bench::new();
+    let (_answer, progress) = bench.ask(What::Work);
+    assert!(bench.owner.can_work() && progress.give_up());
+    bench.go_on();
+    assert_eq!(bench.store.head(), 0);
+    let mut next = bench.ask(add(Afterwards::Stay));
+    bench.go_on();
+    assert_eq!(count(&mut next), Some(1));
+}
+
+#[test]
+fn an_event_that_cannot_be_stored_takes_nothing_else_with_it() {
+    let mut bench = Bench::new();
+    let mut refused = bench.ask(What::UnstorableStop);
+    bench.go_on();
+    assert!(matches!(refused.0.try_recv(), Ok(Err(AskError::Failed(Failure::NotStorable { .. })))));
+    assert!(bench.owner.has_entity(), "what was not carried out does not stop it");
+}
