@@ -12,7 +12,7 @@ use futures::{FutureExt, StreamExt};
 use std::collections::VecDeque;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-use tracing::{Instrument, Span, debug, error, info, warn};
+use tracing::{Instrument, Span, debug, error, warn};
 
 use crate::delivery::Delivery;
 use crate::effect::SideEffect;
@@ -406,7 +406,10 @@ impl<A: PersistentActor> Driver<A> {
                 warn!(persistence_id = %self.id, "fenced: a newer owner has taken the entity over, it stops here");
             }
             StopReason::RecoveryFailed => metrics.recovery_failures.increment(1),
-            StopReason::Stopped | StopReason::Unavailable => {}
+            StopReason::Unavailable => {
+                warn!(persistence_id = %self.id, "stopped: the journal cannot be asked; the next command tries again");
+            }
+            StopReason::Stopped => debug!(persistence_id = %self.id, "stopped"),
         }
         let failure =
             self.failure.take().unwrap_or_else(|| Failure::Stopping { persistence_id: self.id.clone() });
@@ -417,7 +420,6 @@ impl<A: PersistentActor> Driver<A> {
             metrics.failures.increment(1);
             delivery.fail(failure.clone());
         }
-        info!(persistence_id = %self.id, ?reason, "stopped");
         true
     }
 }
