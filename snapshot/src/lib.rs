@@ -1,6 +1,27 @@
 //! Snapshots of Annals: where states live that spare a recovery most of its events.
 //!
-//! [`SnapshotStore`] is what a backend implements; policies say when a snapshot is taken and retention what is kept.
+//! A snapshot is a shortcut, never the truth: without any, the same state comes back from the events. This crate knows
+//! no actors and no users' types but in policies; it stores bytes, says when, and deletes what is no longer kept.
+//!
+//! - When: [`SnapshotPolicy`] is a value, [`Cadence`] counts towards it.
+//! - Where: [`SnapshotStore`] is what a backend implements; [`open_beside`] opens the one beside a journal.
+//! - What stays: [`Retention`] plans, [`SnapshotKeeper`] saves and prunes, and never fails for it.
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+//! use annals_journal::{PersistenceId, Readers, SeqNr};
+//! use annals_snapshot::{SnapshotKeeper, open_beside};
+//!
+//! let journal = annals_journal::open("memory:").await?;
+//! let store = open_beside(&journal).await?;
+//! let keeper = SnapshotKeeper::new(store, journal.journal, Readers::new(journal.records));
+//!
+//! let alice = PersistenceId::new("account", "alice")?;
+//! assert_eq!(keeper.load(&alice, SeqNr::MAX).await?, None);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod snapshot;
 pub use snapshot::Snapshot;
