@@ -31,7 +31,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use annals_journal::{JournalError, Timestamp, Token};
+use annals_journal::{JournalError, SeqNr, Timestamp, Token};
 
 pub(crate) use action::{Action, Input, Report, RestartReason, StopReason, WorkOutput};
 use held::{Held, Lost};
@@ -54,6 +54,8 @@ pub(crate) struct Entity<A: PersistentActor> {
     stash: VecDeque<Stashed<A>>,
     lost: Option<Lost<A>>,
     arrivals: u64,
+    /// The claimed head at which recovery found no cover for deleted events.
+    uncovered: Option<(SeqNr, SeqNr)>,
     /// Since when recovery meets a journal that cannot be asked.
     trouble_since: Option<Timestamp>,
     setbacks: u32,
@@ -85,6 +87,7 @@ impl<A: PersistentActor> Entity<A> {
             stash: VecDeque::new(),
             lost: None,
             arrivals: 0,
+            uncovered: None,
             trouble_since: None,
             setbacks: 0,
             saving: false,
@@ -128,7 +131,7 @@ impl<A: PersistentActor> Entity<A> {
     }
 
     /// The last event that the newest state has seen; `None` while recovering.
-    pub(crate) fn decided(&self) -> Option<annals_journal::SeqNr> {
+    pub(crate) fn decided(&self) -> Option<SeqNr> {
         match &self.phase {
             Phase::Running(running) => Some(running.decided()),
             _ => None,
@@ -332,7 +335,7 @@ impl<A: PersistentActor> Entity<A> {
     }
 
     /// Commands stashed on a state that is gone are decided again.
-    fn reconsider_stash(&mut self, still_there: annals_journal::SeqNr) {
+    fn reconsider_stash(&mut self, still_there: SeqNr) {
         let (keep, again): (VecDeque<_>, VecDeque<_>) =
             self.stash.drain(..).partition(|stashed| stashed.rests_on <= still_there);
         self.stash = keep;

@@ -212,6 +212,12 @@ impl<A: PersistentActor> Entity<A> {
                 self.out.extend(lost.into_unknown());
                 self.load(now, token, head);
             }
+            // A newer owner may have deleted them since the claim, behind a snapshot that lies ahead of it: the next claim
+            // is fenced then, or finds another head.
+            None if self.uncovered != Some((head.seq_nr, head.deleted_to)) => {
+                self.uncovered = Some((head.seq_nr, head.deleted_to));
+                self.claim();
+            }
             None => self.fail_recovery(RecoveryError::EventsMissing { to: head.deleted_to }),
         }
     }
@@ -302,6 +308,7 @@ impl<A: PersistentActor> Entity<A> {
     fn ready(&mut self, now: Timestamp, replaying: Replaying<A>) {
         let Replaying { token, head, state, replayed, cadence, last_event, began_with, .. } = replaying;
         self.trouble_since = None;
+        self.uncovered = None;
         let running = Running::new(token, state, head.seq_nr, last_event, cadence, now);
         self.phase = Phase::Running(Box::new(running));
         self.out.push(Action::Ready { replayed, snapshot: began_with });

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use annals_journal::{JournalError, Timestamp};
+use annals_journal::{Epoch, JournalError, Timestamp, Token};
 use annals_snapshot::SnapshotPolicy;
 use tokio::sync::oneshot;
 
@@ -141,6 +141,25 @@ fn an_append_behind_a_verification_that_failed_is_not_decided_twice() {
     assert_eq!(bench.store.head(), 1, "it is stored once");
     assert_eq!(count(&mut added), Some(1));
     assert_eq!(count(&mut read), Some(1), "the read was not confirmed, and decided again");
+}
+
+#[test]
+fn an_owner_that_is_overtaken_while_it_recovers_is_fenced_and_calls_for_no_operator() {
+    let mut bench = Bench::new();
+    bench.ask(add(Afterwards::Stay));
+    bench.ask(add(Afterwards::Stop));
+    bench.go_on();
+    let mut read = bench.ask(What::Read);
+    bench.land();
+    bench.answer(None);
+    // It has claimed number 2. A newer owner writes number 3, saves a snapshot of it, and deletes what that covers.
+    let newer = Token::new(Epoch(2), 1);
+    let write = bench.store.foreign(newer, 99).unwrap();
+    assert!(bench.store.write(&[write])[0].is_ok());
+    bench.store.deleted_to = 3;
+    bench.go_on();
+    let answer = read.0.try_recv();
+    assert!(matches!(answer, Ok(Err(AskError::Failed(Failure::Fenced { .. })))), "{answer:?}");
 }
 
 #[test]

@@ -105,6 +105,10 @@ fn missing_events_without_a_snapshot_are_an_error_never_an_empty_state() {
     let mut rig = claimed(3, 2);
     let mut waiting = rig.ask(Get);
     rig.no_snapshot();
+    // Had a newer owner deleted them, this claim would be fenced.
+    let token = rig.claim();
+    rig.answer_claim(token, 3, 2);
+    rig.no_snapshot();
     assert_eq!(recovery_error(&mut rig), RecoveryError::EventsMissing { to: seq(2) });
     assert!(matches!(waiting.try_recv().unwrap(), Err(AskError::Failed(Failure::RecoveryFailed { .. }))));
 }
