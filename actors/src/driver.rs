@@ -435,8 +435,8 @@ impl Report {
             Self::SnapshotStoreUnavailable(reason) => {
                 warn!(persistence_id = %id, reason, "snapshot store unavailable: recovers from events");
             }
-            Self::SnapshotNotEncoded(reason) => {
-                warn!(persistence_id = %id, reason, "no snapshot: the state cannot be encoded");
+            Self::SnapshotNotTaken(reason) => {
+                warn!(persistence_id = %id, reason, "no snapshot: its policy panicked, or the state cannot be encoded");
             }
             Self::JournalUnavailable(reason) => {
                 warn!(persistence_id = %id, reason, "the journal cannot be asked: tries again");

@@ -112,10 +112,10 @@ impl<A: PersistentActor> Kind<A> {
         self
     }
 
-    /// How long an entity without commands stays in memory; default 2 minutes.
+    /// How long an entity without commands stays in memory, at least 1 ms; default 2 minutes.
     #[must_use]
     pub fn passivate_after(mut self, idle: Duration) -> Self {
-        self.passivate_after = Some(idle);
+        self.passivate_after = Some(idle.max(Duration::from_millis(1)));
         self
     }
 

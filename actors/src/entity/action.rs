@@ -107,8 +107,8 @@ pub(crate) enum Report {
     },
     /// The snapshot store could not be asked; events do.
     SnapshotStoreUnavailable(String),
-    /// A state could not be made into a snapshot.
-    SnapshotNotEncoded(String),
+    /// A policy panicked, or a state could not be made into a snapshot.
+    SnapshotNotTaken(String),
     /// The journal cannot be asked; recovery goes on trying.
     JournalUnavailable(String),
     /// Recovery gave up.

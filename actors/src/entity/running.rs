@@ -359,8 +359,14 @@ impl<A: PersistentActor> Running<A> {
         for (envelope, event) in envelopes.iter().zip(events.as_slice()) {
             let size = envelope.payload.len();
             bytes += size;
-            let policy = &ground.rules.snapshots;
-            self.cadence.observe(policy, &self.state, event, envelope.seq_nr, size, self.now);
+            let (policy, cadence, state) = (&ground.rules.snapshots, &mut self.cadence, &self.state);
+            // A predicate of the user's that panics costs a snapshot, never the command.
+            let observed = catch_unwind(AssertUnwindSafe(|| {
+                cadence.observe(policy, state, event, envelope.seq_nr, size, self.now);
+            }));
+            if let Err(panic) = observed {
+                ground.out.push(Action::Report(Report::SnapshotNotTaken(message(&*panic))));
+            }
         }
         if let Some(last) = envelopes.last() {
             self.decided = last.seq_nr;
@@ -480,7 +486,7 @@ impl<A: PersistentActor> Running<A> {
 
     fn no_snapshot(&mut self, reason: String, out: &mut Vec<Action<A>>) -> Option<Snapshot> {
         self.cadence.failed(self.now);
-        out.push(Action::Report(Report::SnapshotNotEncoded(reason)));
+        out.push(Action::Report(Report::SnapshotNotTaken(reason)));
         None
     }
 

@@ -6,7 +6,7 @@ use annals_journal::{Epoch, JournalError, Timestamp, Token};
 use annals_snapshot::SnapshotPolicy;
 use tokio::sync::oneshot;
 
-use super::ledger::{Afterwards, Do, Ledger, Seen, What};
+use super::ledger::{Afterwards, Do, Entry, Ledger, Seen, What};
 use super::link::unknown;
 use super::owner::{Needs, Owner};
 use super::setting::Setting;
@@ -28,6 +28,10 @@ type Caller = (oneshot::Receiver<Response<Ledger, Do>>, Progress);
 impl Bench {
     /// A running owner.
     fn new() -> Self {
+        Self::with(SnapshotPolicy::never())
+    }
+
+    fn with(snapshots: SnapshotPolicy<Ledger, Entry>) -> Self {
         let bounds = Bounds {
             events: 8,
             bytes: 10_000,
@@ -38,7 +42,7 @@ impl Bench {
             longest_pause: Duration::from_secs(5),
         };
         let setting = Setting::new();
-        let rules = setting.rules(1, bounds, SnapshotPolicy::never());
+        let rules = setting.rules(1, bounds, snapshots);
         let mut bench = Self {
             now: Timestamp::from_micros(1_000_000),
             owner: Owner::new(setting.identity(), rules, 16, 0, false),
@@ -215,6 +219,15 @@ fn a_caller_whose_time_is_up_during_work_calls_the_command_off() {
     let mut next = bench.ask(add(Afterwards::Stay));
     bench.go_on();
     assert_eq!(count(&mut next), Some(1));
+}
+
+#[test]
+fn a_policy_that_panics_fails_no_command() {
+    let policy = SnapshotPolicy::when(|_, _, _| std::panic::resume_unwind(Box::new("on purpose")));
+    let mut bench = Bench::with(policy);
+    let mut added = bench.ask(add(Afterwards::Stay));
+    bench.go_on();
+    assert_eq!(count(&mut added), Some(1));
 }
 
 #[test]
