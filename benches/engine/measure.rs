@@ -34,7 +34,7 @@ impl Measure {
     /// Runs a scenario: a warm-up, then all contestants in turn, again and again.
     pub(crate) fn rows(&self, scenario: &Scenario) -> Result<Vec<Row>> {
         let (load, runs) = if self.quick { (&scenario.quick, QUICK_RUNS) } else { (&scenario.load, RUNS) };
-        println!("{}: {} ({} events, {runs} runs)", scenario.name, scenario.about, load.events());
+        println!("{}: {} ({} events at most, {runs} runs)", scenario.name, scenario.about, load.events());
         // The order matters: see `commands`.
         let samples = match scenario.work {
             Work::Commands => commands(scenario, load, runs, &[&self.ours, &Raw, &self.ours_in_memory])?,
@@ -51,23 +51,41 @@ fn commands(
     contestants: &[&dyn Contestant],
 ) -> Result<Samples> {
     let mut samples = Samples::default();
-    for run in 0..=runs {
-        // Whoever comes first decides how many rows a commit has; the raw limit comes after and does the same.
-        let mut rows_a_commit = None;
-        for contestant in contestants {
-            let folder = folder()?;
-            let asked = rows_a_commit.unwrap_or(load.in_flight);
-            let persisted = contestant.persist(load, folder.path(), asked).with_context(|| {
-                format!("{} of {} did not come to its end", scenario.name, contestant.name())
-            })?;
-            rows_a_commit = rows_a_commit.or(rounded_rows_a_commit(load, &persisted));
-            progress(scenario, contestant.name(), run, runs, rate(load, persisted.elapsed));
-            if run > 0 {
-                samples.persisted(contestant.name(), load, &persisted);
-            }
+    // The warm-up also tells how much this disk does in the time that a run may take.
+    let warm_up = turn(scenario, &scenario.quick, "warm-up", contestants)?;
+    let rates = warm_up.iter().map(|persisted| rate(&scenario.quick, persisted.elapsed));
+    let load = &load.within(LONGEST_RUN, rates.fold(f64::INFINITY, f64::min), &scenario.quick);
+    println!("  {} events a run", load.events());
+    for run in 1..=runs {
+        let turn = turn(scenario, load, &format!("run {run} of {runs}"), contestants)?;
+        for (contestant, persisted) in contestants.iter().zip(&turn) {
+            samples.persisted(contestant.name(), load, persisted);
         }
     }
     Ok(samples)
+}
+
+/// Lets each contestant persist a load once.
+fn turn(
+    scenario: &Scenario,
+    load: &Load,
+    which: &str,
+    contestants: &[&dyn Contestant],
+) -> Result<Vec<Persisted>> {
+    // Whoever comes first decides how many rows a commit has; the raw limit comes after and does the same.
+    let mut rows_a_commit = None;
+    let mut turn = Vec::new();
+    for contestant in contestants {
+        let folder = folder()?;
+        let asked = rows_a_commit.unwrap_or(load.in_flight);
+        let persisted = contestant
+            .persist(load, folder.path(), asked)
+            .with_context(|| format!("{} of {} did not come to its end", scenario.name, contestant.name()))?;
+        rows_a_commit = rows_a_commit.or(rounded_rows_a_commit(load, &persisted));
+        progress(scenario, contestant.name(), which, rate(load, persisted.elapsed));
+        turn.push(persisted);
+    }
+    Ok(turn)
 }
 
 fn recoveries(
@@ -92,7 +110,8 @@ fn recoveries(
             let elapsed = contestant.recover(load, folder.path()).with_context(|| {
                 format!("{} of {} did not come to its end", scenario.name, contestant.name())
             })?;
-            progress(scenario, contestant.name(), run, runs, rate(load, elapsed));
+            let which = if run == 0 { "warm-up".to_owned() } else { format!("run {run} of {runs}") };
+            progress(scenario, contestant.name(), &which, rate(load, elapsed));
             if run > 0 {
                 samples.add(contestant.name(), Unit::PerSecond, rate(load, elapsed));
             }
@@ -178,8 +197,7 @@ fn folder() -> Result<TempDir> {
     tempfile::tempdir_in(Path::new(env!("CARGO_TARGET_TMPDIR"))).context("making a folder for the files")
 }
 
-fn progress(scenario: &Scenario, contestant: &str, run: usize, runs: usize, rate: f64) {
-    let which = if run == 0 { "warm-up".to_owned() } else { format!("run {run} of {runs}") };
+fn progress(scenario: &Scenario, contestant: &str, which: &str, rate: f64) {
     eprintln!("  … {} {contestant}, {which}: {rate:.0} events/s", scenario.name);
 }
 
@@ -199,6 +217,8 @@ fn rounded_rows_a_commit(load: &Load, persisted: &Persisted) -> Option<u32> {
     Some(((load.events() + commits / 2) / commits).max(1))
 }
 
+/// On a disk that is slow to sync, a run has fewer events instead of taking longer.
+const LONGEST_RUN: Duration = Duration::from_secs(10);
 const RUNS: usize = 5;
 const QUICK_RUNS: usize = 2;
 const OURS: &str = "annals";

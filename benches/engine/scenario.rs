@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 /// One of the scenarios that everything is measured by.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
@@ -33,6 +35,12 @@ pub(crate) struct Load {
 impl Load {
     pub(crate) fn events(&self) -> u32 {
         self.entities * self.events_each
+    }
+
+    /// As much of it as takes `limit` at a rate in events a second, and no less than `least`.
+    pub(crate) fn within(&self, limit: Duration, rate: f64, least: &Self) -> Self {
+        let each = rate * limit.as_secs_f64() / f64::from(self.entities);
+        Self { events_each: self.events_each.min(each as u32).max(least.events_each), ..*self }
     }
 }
 
