@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,7 +75,7 @@ fn turn(
 ) -> Result<Vec<Persisted>> {
     // Whoever comes first decides how many rows a commit has; the raw limit comes after and does the same.
     let mut rows_a_commit = None;
-    let mut turn = Vec::new();
+    let (mut turn, mut folders) = (Vec::new(), Vec::new());
     for contestant in contestants {
         let folder = folder()?;
         let asked = rows_a_commit.unwrap_or(load.in_flight);
@@ -84,6 +85,8 @@ fn turn(
         rows_a_commit = rows_a_commit.or(rounded_rows_a_commit(load, &persisted));
         progress(scenario, contestant.name(), which, rate(load, persisted.elapsed));
         turn.push(persisted);
+        // Deleted after the turn, so that nobody's fsyncs carry what another left behind.
+        folders.push(folder);
     }
     Ok(turn)
 }
@@ -194,7 +197,11 @@ impl Samples {
 
 /// A folder beside the build, so that it is on a disk and not in memory; gone when it is dropped.
 fn folder() -> Result<TempDir> {
-    tempfile::tempdir_in(Path::new(env!("CARGO_TARGET_TMPDIR"))).context("making a folder for the files")
+    let parent = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let folder = tempfile::tempdir_in(parent).context("making a folder for the files")?;
+    // What was deleted before is on disk before the next clock starts.
+    File::open(parent).and_then(|parent| parent.sync_all()).context("syncing the folder of folders")?;
+    Ok(folder)
 }
 
 fn progress(scenario: &Scenario, contestant: &str, which: &str, rate: f64) {
