@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::markdown;
 use crate::step::{Context, Outcome};
 
-/// Relative links of all `*.md` resolve within the repository, their anchors too.
+/// Relative links of all `*.md` resolve within the repository, their anchors too; so do the files that the map names.
 pub(super) fn run(context: &Context<'_>) -> Result<Outcome> {
     let pages = context.workspace.files_with_extension("md")?;
     let mut complaints = Vec::new();
@@ -21,7 +21,29 @@ pub(super) fn run(context: &Context<'_>) -> Result<Outcome> {
             }
         }
     }
+    for (line, file) in named_files(&context.workspace.read(Path::new(MAP))?) {
+        links += 1;
+        if !context.workspace.root().join(&file).exists() {
+            complaints.push(format!("{MAP}:{line}: `{file}`: no such file"));
+        }
+    }
     Ok(Outcome::from_complaints(format!("{links} links on {} pages", pages.len()), &complaints))
+}
+
+/// Files between backticks. One without a folder lies in the folder of the one before it in the same line.
+fn named_files(page: &str) -> Vec<(usize, String)> {
+    let mut files: Vec<(usize, String)> = Vec::new();
+    for (line, span) in markdown::code_spans(page) {
+        if !FILES.iter().any(|extension| span.ends_with(extension)) && !span.ends_with('/') {
+            continue;
+        }
+        let file = match files.last().and_then(|(before, file)| Some((*before, file.rsplit_once('/')?.0))) {
+            Some((before, folder)) if before == line && !span.contains('/') => format!("{folder}/{span}"),
+            _ => span.to_owned(),
+        };
+        files.push((line, file));
+    }
+    files
 }
 
 fn is_elsewhere(target: &str) -> bool {
@@ -68,9 +90,19 @@ fn resolve(page: &Path, link: &str) -> Option<PathBuf> {
     Some(file)
 }
 
+const MAP: &str = "ARCHITECTURE.md";
+const FILES: &[&str] = &[".rs", ".md", ".toml"];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_without_a_folder_lies_beside_the_one_before_it() {
+        let page = "| `a/b/c.rs`, `d.rs`; `e/` |\n| `f.rs` and `cargo test` |";
+        let files: Vec<String> = named_files(page).into_iter().map(|(_, file)| file).collect();
+        assert_eq!(files, ["a/b/c.rs", "a/b/d.rs", "e/", "f.rs"]);
+    }
 
     #[test]
     fn links_resolve_from_the_page_that_holds_them() {
