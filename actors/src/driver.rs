@@ -75,6 +75,7 @@ impl<A: PersistentActor> Driver<A> {
         entities: Arc<Entities<A>>,
         mailbox: mpsc::Receiver<Box<dyn Delivery<A>>>,
     ) -> Self {
+        entities.node.metrics.active_entities.increment(1.0);
         let entity = Entity::start(entities.identity(&id), Arc::clone(&entities.rules));
         Self {
             id,
@@ -98,7 +99,6 @@ impl<A: PersistentActor> Driver<A> {
 
     pub(crate) async fn run(mut self) {
         let entities = Arc::clone(&self.entities);
-        entities.node.metrics.active_entities.increment(1.0);
         let idle_time = entities.passivate_after;
         let mut last_active = Instant::now();
         let idle = tokio::time::sleep(idle_time.unwrap_or_default());
@@ -176,8 +176,6 @@ impl<A: PersistentActor> Driver<A> {
                 }
             }
         }
-        entities.node.metrics.held_replies.decrement(self.held as f64);
-        entities.node.metrics.active_entities.decrement(1.0);
     }
 
     /// Takes in what is there already, so that a replay or a commit of many is not a wake-up each.
@@ -421,6 +419,21 @@ impl<A: PersistentActor> Driver<A> {
             delivery.fail(failure.clone());
         }
         true
+    }
+}
+
+impl<A: PersistentActor> Drop for Driver<A> {
+    /// Also when the task ends early: a `Drop` of the user's panicked, or the runtime goes away. Callers learn it as what they
+    /// wait for is dropped, and the next command starts the entity again.
+    fn drop(&mut self) {
+        let metrics = &self.entities.node.metrics;
+        self.mailbox.close();
+        metrics.mailbox_depth.decrement(self.mailbox.len() as f64);
+        metrics.held_replies.decrement(self.held as f64);
+        metrics.active_entities.decrement(1.0);
+        if std::thread::panicking() {
+            error!(persistence_id = %self.id, "the entity's task panicked: its commands are dropped, the next one starts it again");
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod brittle;
 mod faulty;
 mod ledger;
 
