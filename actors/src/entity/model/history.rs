@@ -120,7 +120,7 @@ pub(super) fn check_history(operations: &[Operation], store: &Store, split: bool
             .map_err(|reason| format!("{reason}: {}", describe(command, operation, place)))?;
     }
     check_stops(operations, &places)?;
-    check_order(operations, &places)
+    check_order(operations, &places, split)
 }
 
 /// First and last number of each command that is in the log.
@@ -228,16 +228,21 @@ fn stops(what: What) -> bool {
     matches!(what, What::Add { after: Afterwards::Stop, .. })
 }
 
-/// Commands that one owner got one after the other stand in that order, but for those that were put aside, and those whose
-/// rejection was decided again because it could not be confirmed.
-fn check_order(operations: &[Operation], places: &HashMap<u32, (u64, u64)>) -> Result<(), String> {
-    let mut last: HashMap<u64, (u64, usize)> = HashMap::new();
+/// Commands that one owner got one after the other stand in that order, but for those whose rejection was decided again because it
+/// could not be confirmed. Those that may be put aside have an order among themselves, unless another owner opens the gate.
+fn check_order(
+    operations: &[Operation],
+    places: &HashMap<u32, (u64, u64)>,
+    split: bool,
+) -> Result<(), String> {
+    let mut last: HashMap<(u64, bool), (u64, usize)> = HashMap::new();
     for (command, operation) in operations.iter().enumerate() {
         let Some((first, _)) = places.get(&(command as u32)) else { continue };
-        if matches!(operation.what, What::AddWhenOpen) || operation.confirmed {
+        let aside = matches!(operation.what, What::AddWhenOpen);
+        if (aside && split) || (!aside && operation.confirmed) {
             continue;
         }
-        if let Some((before, earlier)) = last.insert(operation.owner, (*first, command))
+        if let Some((before, earlier)) = last.insert((operation.owner, aside), (*first, command))
             && before > *first
         {
             return Err(format!("command {earlier} came before {command} and stands behind it"));

@@ -1,11 +1,13 @@
 //! A process that may own the entity: what the driver, the mailbox and the map of entities do, one step at a time.
 
+mod perform;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
-use annals_journal::{Epoch, Head, JournalError, Replayed, SeqNr, Timestamp, Write};
+use annals_journal::{Epoch, Head, JournalError, Replayed, SeqNr, Timestamp};
 use annals_snapshot::{Snapshot, SnapshotError};
 
 use super::ledger::Ledger;
@@ -14,7 +16,7 @@ use crate::Failure;
 use crate::context::Identity;
 use crate::delivery::Delivery;
 use crate::effect::{SideEffect, Work};
-use crate::entity::{Action, Entity, Input, Phase, Report, Rules, StopReason, WorkOutput};
+use crate::entity::{Entity, Input, Phase, Report, Rules, StopReason, WorkOutput};
 
 pub(super) struct Owner {
     pub(super) epoch: Epoch,
@@ -48,13 +50,19 @@ pub(super) struct Owner {
 pub(super) enum Happened {
     Released,
     Answered,
-    Ready { snapshot: SeqNr },
-    Save { number: u64 },
+    Ready {
+        snapshot: SeqNr,
+    },
+    Save {
+        number: u64,
+    },
     Report(Report),
     Settling,
     Stopped(StopReason),
     Verify,
     SnapshotThrownAway,
+    /// The entity gave up finding out.
+    Unknown,
 }
 
 fn has_snapshot_in_hand(entity: &Entity<Ledger>) -> bool {
@@ -360,90 +368,6 @@ impl Owner {
             }
         }
         self.perform(now);
-    }
-
-    fn perform(&mut self, now: Timestamp) {
-        let clock = self.clock(now);
-        let Some(entity) = &mut self.entity else { return };
-        let actions: Vec<_> = entity.actions().collect();
-        if matches!(entity.phase, Phase::Settling(_)) {
-            self.seen.push(Happened::Settling);
-        }
-        let mut early = Vec::new();
-        for action in actions {
-            match action {
-                Action::Write(write) => {
-                    let events = match &write {
-                        Write::Append(append) => append.events.len(),
-                        _ => {
-                            self.seen.push(Happened::Verify);
-                            0
-                        }
-                    };
-                    if self.releases_early {
-                        early.push(Head { token: write.token(), ..Head::EMPTY });
-                    }
-                    self.tickets += 1;
-                    self.writes.push_back(Slot { ticket: self.tickets, events, answer: None });
-                    self.link.push(Ticket::Write(self.tickets), write);
-                }
-                Action::Claim(token) => {
-                    self.link.forget(true);
-                    self.tickets += 1;
-                    self.step = Step::Claim(self.tickets, None);
-                    let persistence_id = self.identity.persistence_id.clone();
-                    self.link.push(Ticket::Claim(self.tickets), Write::Claim { persistence_id, token });
-                }
-                Action::ForgetWrites => {
-                    self.writes.clear();
-                    self.link.forget(false);
-                }
-                Action::Load(at_most) => self.step = Step::Load(at_most),
-                Action::Replay(from, to) => self.step = Step::Replay(from, to),
-                Action::Rest(pause) => self.step = Step::Rest(clock.plus(pause)),
-                Action::Work(work, _) => self.work = Some(work),
-                Action::CancelWork => self.work = None,
-                Action::Save(snapshot) => {
-                    self.seen.push(Happened::Save { number: snapshot.seq_nr.get() });
-                    self.save = Some(*snapshot);
-                }
-                Action::Release(delivery, effects) => {
-                    delivery.release();
-                    self.side_effects.extend(effects);
-                    self.seen.push(Happened::Released);
-                }
-                Action::Fail(delivery, failure) => {
-                    delivery.fail(failure);
-                    self.seen.push(Happened::Answered);
-                }
-                Action::Unknown(delivery) => {
-                    delivery.unknown(&self.identity.persistence_id);
-                    self.seen.push(Happened::Answered);
-                }
-                Action::RefuseMailbox(failure) => {
-                    for delivery in self.mailbox.drain(..) {
-                        delivery.fail(failure.clone());
-                    }
-                    self.failure = Some(failure);
-                    self.seen.push(Happened::Answered);
-                }
-                Action::Ready { snapshot, .. } => {
-                    self.step = Step::None;
-                    self.seen.push(Happened::Ready { snapshot });
-                }
-                Action::Report(report) => self.seen.push(Happened::Report(report)),
-                Action::Stop(reason) => {
-                    self.link.forget(true);
-                    self.step = Step::None;
-                    self.leaving = Some(reason);
-                    self.seen.push(Happened::Stopped(reason));
-                }
-            }
-        }
-        for head in early {
-            self.writes.pop_front();
-            self.input(now, Input::Written(Ok(head)));
-        }
     }
 
     /// I14: what is in memory, against the settings.

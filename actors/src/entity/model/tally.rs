@@ -35,6 +35,7 @@ pub(super) struct Tally {
     pub(super) passivated_while_needed: u64,
     pub(super) stops: u64,
     pub(super) gave_up: u64,
+    pub(super) never_known: u64,
     pub(super) node_stops: u64,
     pub(super) snapshots_thrown_away: u64,
 }
@@ -99,6 +100,6 @@ impl Tally {
         all!(commands done rejected failed not_known unknown refused landed_late refused_late failed_reads crashes
             maintained recoveries from_snapshot unreadable saves failed_saves spoiled deletions settling verified
             conflicts superseded fenced unknown_restarts panics passivated passivated_while_needed stops gave_up
-            node_stops snapshots_thrown_away)
+            node_stops snapshots_thrown_away never_known)
     }
 }

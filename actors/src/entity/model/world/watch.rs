@@ -99,6 +99,15 @@ impl World {
             Happened::Settling => self.tally.settling += 1,
             Happened::Verify => self.tally.verified += 1,
             Happened::SnapshotThrownAway => self.tally.snapshots_thrown_away += 1,
+            Happened::Unknown => {
+                self.tally.never_known += 1;
+                // Without deletions the journal always says; only who must stop cannot wait until it can be asked.
+                if !self.plan.deletes && !self.owners[at].1.stopping {
+                    return Err(format!(
+                        "the owner of epoch {epoch} answers 'unknown', and could have known"
+                    ));
+                }
+            }
             Happened::Report(_) | Happened::Released | Happened::Answered => {}
         }
         Ok(())
