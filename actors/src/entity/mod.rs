@@ -325,6 +325,11 @@ impl<A: PersistentActor> Entity<A> {
             self.halt(StopReason::Stopped, &self.stopping());
             return;
         }
+        if matches!(reason, RestartReason::Panicked | RestartReason::Rejected) {
+            // The command that is to blame was answered and does not come again: one bad command must not slow down the others.
+            self.claim();
+            return;
+        }
         self.setbacks = self.setbacks.saturating_add(1);
         match reason {
             // The first time at once: a lost race needs no pause.

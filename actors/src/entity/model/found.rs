@@ -6,7 +6,7 @@ use annals_journal::{Epoch, JournalError, Timestamp, Token};
 use annals_snapshot::SnapshotPolicy;
 use tokio::sync::oneshot;
 
-use super::ledger::{Afterwards, Do, Entry, Ledger, Seen, What};
+use super::ledger::{Afterwards, Do, Entry, Ledger, Seen, What, Where};
 use super::link::unknown;
 use super::owner::{Needs, Owner};
 use super::setting::Setting;
@@ -219,6 +219,18 @@ fn a_caller_whose_time_is_up_during_work_calls_the_command_off() {
     let mut next = bench.ask(add(Afterwards::Stay));
     bench.go_on();
     assert_eq!(count(&mut next), Some(1));
+}
+
+#[test]
+fn commands_that_panic_do_not_slow_the_others_down() {
+    let mut bench = Bench::new();
+    for _ in 0..5 {
+        let mut broken = bench.ask(What::Explode(Where::Handle));
+        let mut read = bench.ask(What::Read);
+        bench.go_on();
+        assert!(matches!(broken.0.try_recv(), Ok(Err(AskError::Failed(Failure::Panicked { .. })))));
+        assert_eq!(count(&mut read), Some(0), "it waited for no pause");
+    }
 }
 
 #[test]
