@@ -103,7 +103,8 @@ impl<A: PersistentActor> Driver<A> {
         let mut last_active = Instant::now();
         let idle = tokio::time::sleep(idle_time.unwrap_or_default());
         tokio::pin!(idle);
-        let stopping = entities.node.stop.clone();
+        let stopping = entities.node.stop.cancelled();
+        tokio::pin!(stopping);
         let mut told_to_stop = false;
         loop {
             self.perform();
@@ -133,7 +134,7 @@ impl<A: PersistentActor> Driver<A> {
                 output = maybe(&mut self.work) => { self.work = None; Wake::Input(Input::Worked(output)) }
                 () = maybe(&mut self.side_effect) => { self.side_effect = None; Wake::SideEffectDone }
                 saved = maybe(&mut self.save) => { self.save = None; Wake::Input(saved) }
-                () = stopping.cancelled(), if !told_to_stop => Wake::StopNode,
+                () = &mut stopping, if !told_to_stop => Wake::StopNode,
                 Some(command) = self.mailbox.recv(), if accepts => Wake::Command(command),
                 () = &mut idle, if idle_time.is_some() && accepts => Wake::Idle,
             };
