@@ -10,8 +10,11 @@
 //! | [`journal`] | what an event is on disk, the traits of a backend, the backends |
 //! | [`snapshot`] | snapshot stores, policies, retention |
 //! | [`migrations`] | events and commands as bytes: schemas, adapters, the derive macros |
+//! | `testing` (feature) | the test kit: given / when / then, replays of journals, properties |
 
 pub use annals_actors as actors;
+#[cfg(feature = "testing")]
+pub use annals_actors::testing;
 pub use annals_journal as journal;
 pub use annals_migrations as migrations;
 pub use annals_snapshot as snapshot;

@@ -131,6 +131,28 @@ impl<A: Handle<C>, C: Command> Parcel<A, C> {
         }
     }
 
+    /// What the evaluated command is about to answer.
+    #[cfg(feature = "testing")]
+    pub(crate) fn evaluated(&self) -> Option<Result<&A::Reply, &A::Rejection>> {
+        match &self.stage {
+            Stage::Evaluated(result) => Some(result.as_ref()),
+            _ => None,
+        }
+    }
+
+    /// A parcel for the same moment and ids, without a caller.
+    #[cfg(feature = "testing")]
+    pub(crate) fn twin(&self, command: C) -> Self {
+        let scope = self.scope.clone().map(Scope::again);
+        Self { scope, ..Self::new(command, self.confirmed, Progress::new(), None) }
+    }
+
+    /// The command.
+    #[cfg(feature = "testing")]
+    pub(crate) fn command(&self) -> &C {
+        &self.command
+    }
+
     fn answer(self, response: Response<A, C>) {
         if let Some(caller) = self.caller {
             // A caller that no longer waits has been told by its time limit.

@@ -27,6 +27,8 @@ pub use services::ServiceNeeds;
 mod environment;
 pub use environment::{Clock, Ids, RandomIds, SystemClock};
 pub mod telemetry;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 mod delivery;
 mod driver;

@@ -1,0 +1,20 @@
+//! The test kit, on an aggregate that keeps its promises and on some that do not.
+
+#![cfg(feature = "testing")]
+
+mod account;
+mod broken;
+mod given;
+mod property;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// What a test that fails says.
+#[track_caller]
+fn failure_of(test: impl FnOnce()) -> String {
+    let panic = catch_unwind(AssertUnwindSafe(test)).expect_err("the kit should have failed");
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic.downcast::<&str>().map(|text| (*text).to_owned()).unwrap_or_default(),
+    }
+}
