@@ -3,6 +3,8 @@
 //! A [`PersistentActor`] is a domain aggregate; each of its commands has a [`Handle`] impl that decides what happens. A
 //! [`Node`] runs the entities of its registered [`Kind`]s on one journal and gives an [`EntityRef`] to each.
 //!
+//! Actors without a journal are in [`plain`].
+//!
 //! This crate does not know that a cluster exists, and stores nothing itself.
 
 mod persistent_actor;
@@ -26,6 +28,7 @@ mod services;
 pub use services::ServiceNeeds;
 mod environment;
 pub use environment::{Clock, Ids, RandomIds, SystemClock};
+pub mod plain;
 pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -16,6 +16,17 @@
 //! | `annals_actor_recovery_failures` | counter | recoveries | given up: an operator must look |
 //! | `annals_actor_recovery_seconds` | histogram | seconds | from the claim to ready |
 //! | `annals_actor_recovered_events` | counter | events | replayed by recoveries |
+//! | `annals_actor_spawned` | counter | actors | plain actors that were spawned, children too |
+//! | `annals_actor_running_actors` | gauge | actors | plain actors that have not terminated |
+//! | `annals_actor_messages` | counter | messages | handled by plain actors, from mailboxes, stashes and timers |
+//! | `annals_actor_waiting_messages` | gauge | messages | wait in mailboxes of plain actors |
+//! | `annals_actor_stashed_messages` | gauge | messages | put aside by plain actors |
+//! | `annals_actor_refused_messages` | counter | messages | given back to their senders because a mailbox was full |
+//! | `annals_actor_dead_letters` | counter | messages | that reached nobody; label `reason` |
+//! | `annals_actor_plain_failures` | counter | failures | of plain actors, by panic, error or escalation |
+//! | `annals_actor_plain_restarts` | counter | restarts | of plain actors by their supervision |
+//! | `annals_actor_escalations` | counter | failures | handed to the parent |
+//! | `annals_actor_missed_events` | counter | events | of the event stream that a full subscriber missed |
 //!
 //! | span | fields | what |
 //! |---|---|---|
@@ -25,6 +36,7 @@
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::entity::RestartReason;
+use crate::plain::DeadLetterReason;
 
 /// Commands taken from mailboxes.
 pub const COMMANDS: &str = "annals_actor_commands";
@@ -54,6 +66,28 @@ pub const RECOVERY_FAILURES: &str = "annals_actor_recovery_failures";
 pub const RECOVERY_SECONDS: &str = "annals_actor_recovery_seconds";
 /// Events that recoveries replayed.
 pub const RECOVERED_EVENTS: &str = "annals_actor_recovered_events";
+/// Plain actors that were spawned.
+pub const SPAWNED: &str = "annals_actor_spawned";
+/// Plain actors that have not terminated.
+pub const RUNNING_ACTORS: &str = "annals_actor_running_actors";
+/// Messages that plain actors handled.
+pub const MESSAGES: &str = "annals_actor_messages";
+/// Messages that wait in mailboxes of plain actors.
+pub const WAITING_MESSAGES: &str = "annals_actor_waiting_messages";
+/// Messages that plain actors put aside.
+pub const STASHED_MESSAGES: &str = "annals_actor_stashed_messages";
+/// Messages that a full mailbox gave back.
+pub const REFUSED_MESSAGES: &str = "annals_actor_refused_messages";
+/// Messages that reached nobody, by `reason`.
+pub const DEAD_LETTERS: &str = "annals_actor_dead_letters";
+/// Failures of plain actors.
+pub const ACTOR_FAILURES: &str = "annals_actor_plain_failures";
+/// Restarts of plain actors.
+pub const ACTOR_RESTARTS: &str = "annals_actor_plain_restarts";
+/// Failures that were handed to the parent.
+pub const ESCALATIONS: &str = "annals_actor_escalations";
+/// Events that a full subscriber missed.
+pub const MISSED_EVENTS: &str = "annals_actor_missed_events";
 /// Span around one decision.
 pub const COMMAND_SPAN: &str = "annals.command";
 /// Span around one recovery.
@@ -98,5 +132,41 @@ impl ActorMetrics {
     /// Restarts are rare: the handle is looked up.
     pub(crate) fn restarted(&self, reason: RestartReason) {
         counter!(RESTARTS, "reason" => reason.label()).increment(1);
+    }
+}
+
+/// Handles of plain actors, made once a system.
+pub(crate) struct PlainMetrics {
+    pub(crate) spawned: Counter,
+    pub(crate) running_actors: Gauge,
+    pub(crate) messages: Counter,
+    pub(crate) waiting_messages: Gauge,
+    pub(crate) stashed_messages: Gauge,
+    pub(crate) refused_messages: Counter,
+    pub(crate) actor_failures: Counter,
+    pub(crate) actor_restarts: Counter,
+    pub(crate) escalations: Counter,
+    pub(crate) missed_events: Counter,
+}
+
+impl PlainMetrics {
+    pub(crate) fn new() -> Self {
+        Self {
+            spawned: counter!(SPAWNED),
+            running_actors: gauge!(RUNNING_ACTORS),
+            messages: counter!(MESSAGES),
+            waiting_messages: gauge!(WAITING_MESSAGES),
+            stashed_messages: gauge!(STASHED_MESSAGES),
+            refused_messages: counter!(REFUSED_MESSAGES),
+            actor_failures: counter!(ACTOR_FAILURES),
+            actor_restarts: counter!(ACTOR_RESTARTS),
+            escalations: counter!(ESCALATIONS),
+            missed_events: counter!(MISSED_EVENTS),
+        }
+    }
+
+    /// Dead letters are not meant to be many: the handle is looked up.
+    pub(crate) fn dead_letter(&self, reason: DeadLetterReason) {
+        counter!(DEAD_LETTERS, "reason" => reason.label()).increment(1);
     }
 }

@@ -1,0 +1,79 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::SpawnError;
+
+/// Where an actor stands among its ancestors: `bank/tellers/1`. It says who is meant in logs and dead letters.
+///
+/// A path may be used again once its actor has stopped; an [`ActorId`] is not.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ActorPath(Arc<str>);
+
+impl ActorPath {
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The last part: the name that the actor was spawned with.
+    pub fn name(&self) -> &str {
+        self.0.rsplit('/').next().unwrap_or(&self.0)
+    }
+
+    pub(crate) fn root(system: &str) -> Self {
+        Self(system.into())
+    }
+
+    /// The path of a child with this name.
+    pub(crate) fn child(&self, name: &str) -> Result<Self, SpawnError> {
+        if name.is_empty()
+            || name.len() > MAX_NAME
+            || name.contains('/')
+            || name.chars().any(char::is_control)
+        {
+            return Err(SpawnError::InvalidName { name: name.to_owned() });
+        }
+        Ok(Self(format!("{}/{name}", self.0).into()))
+    }
+}
+
+impl fmt::Display for ActorPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ActorPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Tells an actor from every other one of its process, also from those that had its path before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ActorId(pub(crate) u64);
+
+/// Bytes of one name.
+const MAX_NAME: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_made_of_the_names_on_the_way() {
+        let path = ActorPath::root("bank").child("tellers").unwrap().child("1").unwrap();
+        assert_eq!(path.as_str(), "bank/tellers/1");
+        assert_eq!(path.name(), "1");
+    }
+
+    #[test]
+    fn a_name_that_would_blur_a_path_is_refused() {
+        for name in ["", "a/b", "line\nbreak", &"x".repeat(129)] {
+            assert!(
+                matches!(ActorPath::root("s").child(name), Err(SpawnError::InvalidName { .. })),
+                "{name:?}"
+            );
+        }
+    }
+}

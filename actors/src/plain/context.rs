@@ -1,0 +1,320 @@
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::time::Instant;
+use tracing::error;
+
+use super::cell::{AnyCell, Cell};
+use super::event_stream::Registration;
+use super::mailbox::Halt;
+use super::timers::Timers;
+use super::{
+    Actor, ActorId, ActorPath, ActorRef, ActorSystem, BoxError, DeadLetterReason, Props, Publishable,
+    Published, SpawnError, StashFull, Terminated, TimerKey,
+};
+
+/// What an actor can do besides handling its messages: spawn children, watch, start timers, put messages aside, change its
+/// behaviour, stop.
+///
+/// Timers, watches, subscriptions, and a changed behaviour belong to the instance: they end when it is restarted, and the new
+/// instance sets them up in [`Signal::Started`](super::Signal::Started). Children stop then too; what was stashed is handled
+/// by the new instance first.
+pub struct ActorContext<A: Actor> {
+    pub(crate) cell: Arc<Cell<A::Message>>,
+    pub(crate) children: HashMap<ActorId, (ActorPath, Arc<dyn AnyCell>)>,
+    pub(crate) timers: Timers<A::Message>,
+    pub(crate) behavior: Option<Behavior<A>>,
+    /// Handled before anything from the mailbox.
+    pub(crate) unstashed: VecDeque<A::Message>,
+    /// Says that no child may be spawned any more.
+    pub(crate) leaving: bool,
+    stash: VecDeque<A::Message>,
+    stash_capacity: usize,
+    watching: HashMap<ActorId, Watch<A::Message>>,
+    subscriptions: Vec<Registration>,
+}
+
+/// How an actor handles messages after [`ActorContext::becomes`].
+pub(crate) type Behavior<A> = Arc<
+    dyn for<'a> Fn(
+            &'a mut A,
+            <A as Actor>::Message,
+            &'a mut ActorContext<A>,
+        ) -> BoxFuture<'a, Result<(), BoxError>>
+        + Send
+        + Sync,
+>;
+
+struct Watch<M> {
+    watched: Arc<dyn AnyCell>,
+    /// Comes in place of the signal.
+    message: Option<M>,
+}
+
+/// What the end of a watched actor means to its watcher.
+pub(crate) enum Notice<M> {
+    Signal(Terminated),
+    Message(M),
+}
+
+impl<A: Actor> ActorContext<A> {
+    pub(crate) fn new(cell: Arc<Cell<A::Message>>, stash_capacity: usize) -> Self {
+        Self {
+            cell,
+            children: HashMap::new(),
+            timers: Timers::new(),
+            behavior: None,
+            unstashed: VecDeque::new(),
+            leaving: false,
+            stash: VecDeque::new(),
+            stash_capacity,
+            watching: HashMap::new(),
+            subscriptions: Vec::new(),
+        }
+    }
+
+    /// The reference to this actor.
+    pub fn myself(&self) -> ActorRef<A::Message> {
+        ActorRef { cell: Arc::clone(&self.cell) }
+    }
+
+    /// Where this actor stands among its ancestors.
+    pub fn path(&self) -> &ActorPath {
+        &self.cell.path
+    }
+
+    /// The system that it runs in.
+    pub fn system(&self) -> ActorSystem {
+        ActorSystem { shared: Arc::clone(&self.cell.system) }
+    }
+
+    /// Spawns a child, which stops when this actor stops or is restarted.
+    ///
+    /// # Errors
+    /// [`SpawnError`] when a child has the name, the name blurs paths, or this actor is on its way out.
+    pub fn spawn<C: Actor>(
+        &mut self,
+        name: &str,
+        props: Props<C>,
+    ) -> Result<ActorRef<C::Message>, SpawnError> {
+        if self.leaving {
+            return Err(SpawnError::Stopping { parent: self.path().clone() });
+        }
+        let path = self.path().child(name)?;
+        if self.children.values().any(|(taken, _)| *taken == path) {
+            return Err(SpawnError::NameTaken { path });
+        }
+        let system = Arc::clone(&self.cell.system);
+        let parent = Arc::clone(&self.cell) as Arc<dyn AnyCell>;
+        let child = system.launch(path.clone(), props, Some(parent), |_| Ok(()))?;
+        self.children.insert(child.id(), (path, child.any()));
+        Ok(child)
+    }
+
+    /// How many children have not terminated.
+    pub fn children(&self) -> usize {
+        self.children.len()
+    }
+
+    /// Has this actor told of another's end with [`Signal::Terminated`](super::Signal::Terminated); at once, if it has
+    /// terminated. The notice goes before all messages and is never dropped.
+    pub fn watch<M: Send + 'static>(&mut self, actor: &ActorRef<M>) {
+        self.watch_for(actor, None);
+    }
+
+    /// As [`watch`](Self::watch), with a message in place of the signal.
+    pub fn watch_with<M: Send + 'static>(&mut self, actor: &ActorRef<M>, message: A::Message) {
+        self.watch_for(actor, Some(message));
+    }
+
+    fn watch_for<M: Send + 'static>(&mut self, actor: &ActorRef<M>, message: Option<A::Message>) {
+        self.watching.insert(actor.id(), Watch { watched: actor.any(), message });
+        actor.any().watched_by(Arc::clone(&self.cell) as Arc<dyn AnyCell>);
+    }
+
+    /// Has this actor not told of the other's end, even if that has come.
+    pub fn unwatch<M: Send + 'static>(&mut self, actor: &ActorRef<M>) {
+        if let Some(watch) = self.watching.remove(&actor.id()) {
+            watch.watched.unwatched_by(self.cell.id);
+        }
+    }
+
+    /// Has `message` come once, after a while. A timer with this key is replaced. Timers go before the mailbox.
+    pub fn start_single_timer(&mut self, key: impl Into<TimerKey>, after: Duration, message: A::Message) {
+        self.timers.single(Instant::now(), key.into(), after, message);
+    }
+
+    /// Has a message come again and again, each this long after the one before was taken. A timer with this key is replaced.
+    pub fn start_timer_with_fixed_delay(
+        &mut self,
+        key: impl Into<TimerKey>,
+        every: Duration,
+        message: impl FnMut() -> A::Message + Send + 'static,
+    ) {
+        self.timers.fixed_delay(Instant::now(), key.into(), every, Box::new(message));
+    }
+
+    /// Has a message come at multiples of a period; what a busy actor missed comes once. A timer with this key is replaced.
+    pub fn start_timer_at_fixed_rate(
+        &mut self,
+        key: impl Into<TimerKey>,
+        every: Duration,
+        message: impl FnMut() -> A::Message + Send + 'static,
+    ) {
+        self.timers.fixed_rate(Instant::now(), key.into(), every, Box::new(message));
+    }
+
+    /// Cancels a timer: its message does not come after this. `false`: there was none.
+    pub fn cancel_timer(&mut self, key: &str) -> bool {
+        self.timers.cancel(key)
+    }
+
+    /// Whether a timer with this key is under way.
+    pub fn is_timer_active(&self, key: &str) -> bool {
+        self.timers.is_active(key)
+    }
+
+    /// Puts a message aside until [`unstash_all`](Self::unstash_all).
+    ///
+    /// # Errors
+    /// [`StashFull`]; the message is a dead letter.
+    pub fn stash(&mut self, message: A::Message) -> Result<(), StashFull> {
+        if self.stash.len() >= self.stash_capacity {
+            self.cell.dead_letter(DeadLetterReason::StashFull);
+            return Err(StashFull { actor: self.path().clone(), capacity: self.stash_capacity });
+        }
+        self.stash.push_back(message);
+        self.cell.system.metrics.stashed_messages.increment(1.0);
+        Ok(())
+    }
+
+    /// Has the messages that were put aside handled next, in their old order, before the mailbox.
+    pub fn unstash_all(&mut self) {
+        self.cell.system.metrics.stashed_messages.decrement(self.stash.len() as f64);
+        if self.unstashed.is_empty() {
+            std::mem::swap(&mut self.unstashed, &mut self.stash);
+            return;
+        }
+        // What was put aside now came before what was unstashed earlier and waits still.
+        self.stash.append(&mut self.unstashed);
+        std::mem::swap(&mut self.unstashed, &mut self.stash);
+    }
+
+    /// How many messages are put aside.
+    pub fn stashed(&self) -> usize {
+        self.stash.len()
+    }
+
+    /// Changes the behaviour: from the next message on, `receive` handles messages in place of [`Actor::receive`].
+    ///
+    /// ```
+    /// # use annals_actors::plain::{Actor, ActorContext, BoxError};
+    /// # use futures::FutureExt;
+    /// struct Door;
+    ///
+    /// impl Actor for Door {
+    ///     type Message = &'static str;
+    ///     async fn receive(&mut self, message: &'static str, ctx: &mut ActorContext<Self>) -> Result<(), BoxError> {
+    ///         if message == "lock" {
+    ///             ctx.becomes(|door, message, ctx| door.locked(message, ctx).boxed());
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// impl Door {
+    ///     async fn locked(&mut self, message: &'static str, ctx: &mut ActorContext<Self>) -> Result<(), BoxError> {
+    ///         if message == "unlock" {
+    ///             ctx.unbecome();
+    ///         }
+    ///         Ok(())
+    ///     }
+    /// }
+    /// ```
+    pub fn becomes(
+        &mut self,
+        receive: impl for<'a> Fn(
+            &'a mut A,
+            A::Message,
+            &'a mut ActorContext<A>,
+        ) -> BoxFuture<'a, Result<(), BoxError>>
+        + Send
+        + Sync
+        + 'static,
+    ) {
+        self.behavior = Some(Arc::new(receive));
+    }
+
+    /// Goes back to [`Actor::receive`].
+    pub fn unbecome(&mut self) {
+        self.behavior = None;
+    }
+
+    /// Hears all events of a type that are [published](super::EventStream::publish) from now on, as messages. They take room in
+    /// the mailbox like others; when it is full, they are missed, counted, and [reported](Published::Missed) later.
+    pub fn subscribe<E: Publishable>(
+        &mut self,
+        message: impl Fn(Published<E>) -> A::Message + Send + Sync + 'static,
+    ) {
+        let (cell, system) = (Arc::downgrade(&self.cell), Arc::downgrade(&self.cell.system));
+        let registration = self.cell.system.events.register(move |published| {
+            let (Some(cell), Some(system)) = (cell.upgrade(), system.upgrade()) else { return false };
+            // A panic here is not the publisher's.
+            let Ok(message) = catch_unwind(AssertUnwindSafe(|| message(published))) else {
+                error!(actor = %cell.path, "making a message of a published event panicked");
+                return false;
+            };
+            let taken = cell.inbox.offer(message).is_ok();
+            if taken {
+                system.metrics.waiting_messages.increment(1.0);
+            }
+            taken
+        });
+        self.subscriptions.push(registration);
+    }
+
+    /// Has this actor stop gracefully, as [`ActorRef::stop`].
+    pub fn stop(&mut self) {
+        self.cell.halt(Halt::Drain);
+    }
+
+    /// Has this actor stop after this message, as [`ActorRef::stop_now`].
+    pub fn stop_now(&mut self) {
+        self.cell.halt(Halt::Now);
+    }
+
+    /// What the notice means; `None`: it is no longer watched.
+    pub(crate) fn noticed(&mut self, terminated: Terminated) -> Option<Notice<A::Message>> {
+        let watch = self.watching.remove(&terminated.id)?;
+        Some(match watch.message {
+            Some(message) => Notice::Message(message),
+            None => Notice::Signal(terminated),
+        })
+    }
+
+    /// Ends what belongs to the instance.
+    pub(crate) fn forget_instance(&mut self) {
+        self.timers.clear();
+        self.behavior = None;
+        self.subscriptions.clear();
+        for (_, watch) in self.watching.drain() {
+            watch.watched.unwatched_by(self.cell.id);
+        }
+        self.unstash_all();
+    }
+}
+
+impl<A: Actor> fmt::Debug for ActorContext<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ActorContext")
+            .field("path", self.path())
+            .field("children", &self.children.len())
+            .field("timers", &self.timers)
+            .field("stashed", &self.stash.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,74 @@
+//! Plain actors, without a journal: spawn, tell, ask, watch, supervision, timers, stash, dead letters.
+//!
+//! ```
+//! use std::time::Duration;
+//! use annals_actors::plain::{Actor, ActorContext, ActorSystem, BoxError, Props, ReplyTo};
+//!
+//! #[derive(Default)]
+//! struct Till { cents: u64 }
+//!
+//! enum TillMessage {
+//!     Add(u64),
+//!     Total { reply_to: ReplyTo<u64> },
+//! }
+//!
+//! impl Actor for Till {
+//!     type Message = TillMessage;
+//!
+//!     async fn receive(&mut self, message: TillMessage, _: &mut ActorContext<Self>) -> Result<(), BoxError> {
+//!         match message {
+//!             TillMessage::Add(cents) => self.cents += cents,
+//!             TillMessage::Total { reply_to } => reply_to.send(self.cents),
+//!         }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let system = ActorSystem::new("shop");
+//! let till = system.spawn("till", Props::new(Till::default))?;
+//! till.tell(TillMessage::Add(250)).await?;
+//! let total = till.ask(|reply_to| TillMessage::Total { reply_to }, Duration::from_secs(1)).await?;
+//! assert_eq!(total, 250);
+//! system.shutdown(Duration::from_secs(10)).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An actor handles, in this order: control messages (children and watched actors that are gone, to stop), timers that are due,
+//! what was unstashed, its mailbox. What is bounded: mailbox, stash, the queue of each subscriber. What is not: children,
+//! watches and timers, which the actor itself makes, and control messages, of which each of these has at most one on the way.
+
+mod actor;
+pub use actor::{Actor, Signal};
+mod context;
+pub use context::ActorContext;
+mod actor_ref;
+pub use actor_ref::{ActorRef, ReplyTo};
+mod system;
+pub use system::ActorSystem;
+mod props;
+pub use props::Props;
+mod mailbox;
+pub use mailbox::{Mailbox, Overflow};
+mod supervision;
+pub use supervision::{Backoff, RestartPolicy, SupervisorStrategy};
+mod termination;
+pub use termination::{Terminated, TerminationReason};
+mod timers;
+pub use timers::TimerKey;
+mod dead_letters;
+pub use dead_letters::{DeadLetter, DeadLetterReason};
+mod event_stream;
+pub use event_stream::{EventStream, Publishable, Published, Subscription};
+mod actor_path;
+pub use actor_path::{ActorId, ActorPath};
+mod failure;
+pub use failure::{
+    ActorFailure, BoxError, DeathPact, NoAnswer, NotDelivered, ShutdownTimedOut, SpawnError, StashFull,
+    Undeliverable,
+};
+
+mod cell;
+mod lifecycle;
+mod runner;

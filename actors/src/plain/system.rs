@@ -1,0 +1,184 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+use super::cell::{AnyCell, Cell};
+use super::dead_letters::DeadLetterOffice;
+use super::mailbox::Halt;
+use super::runner::Runner;
+use super::{
+    Actor, ActorId, ActorPath, ActorRef, DeadLetter, DeadLetterReason, EventStream, Props, ShutdownTimedOut,
+    SpawnError, Subscription,
+};
+use crate::telemetry::PlainMetrics;
+
+/// Plain actors of one process: spawns the top-level ones, has their dead letters and an event stream. Cheap to clone.
+///
+/// Actors run until they stop or [`shutdown`](Self::shutdown) is called; dropping the system stops nothing.
+#[derive(Clone)]
+pub struct ActorSystem {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What all actors of a system share.
+pub(crate) struct Shared {
+    pub(crate) metrics: PlainMetrics,
+    pub(crate) events: EventStream,
+    root: ActorPath,
+    dead_letters: DeadLetterOffice,
+    top: Mutex<Top>,
+    tasks: TaskTracker,
+    last_id: AtomicU64,
+    chance: RandomState,
+}
+
+struct Top {
+    actors: HashMap<ActorPath, Arc<dyn AnyCell>>,
+    stopping: bool,
+}
+
+impl ActorSystem {
+    /// A system without actors. Its name begins their paths.
+    pub fn new(name: &str) -> Self {
+        let metrics = PlainMetrics::new();
+        let events = EventStream::new(metrics.missed_events.clone());
+        Self {
+            shared: Arc::new(Shared {
+                metrics,
+                events,
+                root: ActorPath::root(name),
+                dead_letters: DeadLetterOffice::new(),
+                top: Mutex::new(Top { actors: HashMap::new(), stopping: false }),
+                tasks: TaskTracker::new(),
+                last_id: AtomicU64::new(0),
+                chance: RandomState::new(),
+            }),
+        }
+    }
+
+    /// Spawns a top-level actor.
+    ///
+    /// # Errors
+    /// [`SpawnError`] when an actor has the name, the name blurs paths, the system is stopping, or no tokio runtime is there.
+    pub fn spawn<A: Actor>(&self, name: &str, props: Props<A>) -> Result<ActorRef<A::Message>, SpawnError> {
+        let path = self.shared.root.child(name)?;
+        self.shared.launch(path.clone(), props, None, |cell| {
+            let mut top = self.shared.top();
+            if top.stopping {
+                return Err(SpawnError::Stopping { parent: self.shared.root.clone() });
+            }
+            if top.actors.contains_key(&path) {
+                return Err(SpawnError::NameTaken { path });
+            }
+            top.actors.insert(path, cell);
+            Ok(())
+        })
+    }
+
+    /// The stream of events of this system.
+    pub fn event_stream(&self) -> &EventStream {
+        &self.shared.events
+    }
+
+    /// Hears of each message that reaches nobody from now on; at most `capacity` wait.
+    pub fn dead_letters(&self, capacity: usize) -> Subscription<DeadLetter> {
+        self.shared.events.subscribe(capacity)
+    }
+
+    /// How many actors run, children too.
+    pub fn actors(&self) -> usize {
+        self.shared.tasks.len()
+    }
+
+    /// Stops all actors gracefully: they handle the messages that wait, their children stop, and all are gone when it returns.
+    ///
+    /// # Errors
+    /// [`ShutdownTimedOut`] when the time is up: the actors that still ran were aborted where they waited, the messages in their
+    /// mailboxes are dead letters.
+    ///
+    /// # Cancel safety
+    /// Stopping goes on when the future is dropped, without the time limit; call again to wait.
+    pub async fn shutdown(&self, limit: Duration) -> Result<(), ShutdownTimedOut> {
+        let actors: Vec<_> = {
+            let mut top = self.shared.top();
+            top.stopping = true;
+            top.actors.values().cloned().collect()
+        };
+        for actor in &actors {
+            actor.halt(Halt::Drain);
+        }
+        let tasks = &self.shared.tasks;
+        tasks.close();
+        if timeout(limit, tasks.wait()).await.is_ok() {
+            return Ok(());
+        }
+        let late = tasks.len();
+        for actor in &actors {
+            actor.abort();
+        }
+        // A handler that blocks its thread cannot be aborted, and is not waited for.
+        let _ = timeout(AFTER_ABORT, tasks.wait()).await;
+        Err(ShutdownTimedOut { actors: late, limit })
+    }
+}
+
+/// How long aborted tasks have to go.
+const AFTER_ABORT: Duration = Duration::from_secs(1);
+
+impl fmt::Debug for ActorSystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ActorSystem({}, {} actors)", self.shared.root, self.actors())
+    }
+}
+
+impl Shared {
+    pub(crate) fn next_id(&self) -> ActorId {
+        ActorId(self.last_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// From 0.0 to 1.0.
+    pub(crate) fn chance(&self, id: ActorId, now: tokio::time::Instant) -> f64 {
+        let bits = u32::try_from(self.chance.hash_one((id, now)) >> 32).unwrap_or_default();
+        f64::from(bits) / f64::from(u32::MAX)
+    }
+
+    pub(crate) fn dead_letter<M: 'static>(&self, recipient: &ActorPath, reason: DeadLetterReason) {
+        self.dead_letters.take::<M>(recipient, reason, &self.metrics, &self.events);
+    }
+
+    /// Makes an actor, registers it, and lets it run.
+    pub(crate) fn launch<A: Actor>(
+        self: &Arc<Self>,
+        path: ActorPath,
+        props: Props<A>,
+        parent: Option<Arc<dyn AnyCell>>,
+        register: impl FnOnce(Arc<dyn AnyCell>) -> Result<(), SpawnError>,
+    ) -> Result<ActorRef<A::Message>, SpawnError> {
+        let runtime = Handle::try_current().map_err(|_| SpawnError::NoRuntime)?;
+        let cell = Arc::new(Cell::new(path, props.mailbox, Arc::clone(self)));
+        register(Arc::clone(&cell) as Arc<dyn AnyCell>)?;
+        self.metrics.spawned.increment(1);
+        self.metrics.running_actors.increment(1.0);
+        let runner = Runner::new(Arc::clone(&cell), props, parent);
+        let task = self.tasks.spawn_on(runner.run(), &runtime);
+        cell.set_task(task.abort_handle());
+        Ok(ActorRef { cell })
+    }
+
+    /// Frees the name of a top-level actor.
+    pub(crate) fn forget(&self, path: &ActorPath) {
+        self.top().actors.remove(path);
+    }
+
+    fn top(&self) -> MutexGuard<'_, Top> {
+        // Whole at every point where its holder could panic.
+        self.top.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

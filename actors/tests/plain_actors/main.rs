@@ -1,0 +1,12 @@
+//! Stories of plain actors, in virtual time.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod conversations;
+mod idle;
+mod lives;
+mod mailboxes;
+mod probe;
+mod supervision;
+mod telemetry;
+mod turns;
