@@ -79,9 +79,17 @@ impl<M: Send + 'static> ActorRef<M> {
         question: impl FnOnce(ReplyTo<R>) -> M,
         limit: Duration,
     ) -> Result<R, NoAnswer> {
-        let (sender, answer) = oneshot::channel();
-        let reply_to = ReplyTo { sender, asked: self.path().clone(), system: Arc::clone(&self.cell.system) };
-        let question = question(reply_to);
+        let (reply_to, answer) = ReplyTo::new(self.path(), &self.cell.system);
+        self.converse(question(reply_to), answer, limit).await
+    }
+
+    /// Sends a question and waits for its answer.
+    pub(crate) async fn converse<R>(
+        &self,
+        question: M,
+        answer: oneshot::Receiver<R>,
+        limit: Duration,
+    ) -> Result<R, NoAnswer> {
         let conversation = async {
             self.tell(question).await.map_err(|not| NoAnswer::NotDelivered(not.reason))?;
             answer.await.map_err(|_| NoAnswer::NoReply { recipient: self.path().clone() })
@@ -193,6 +201,11 @@ pub struct ReplyTo<R> {
 }
 
 impl<R: Send + 'static> ReplyTo<R> {
+    pub(crate) fn new(asked: &ActorPath, system: &Arc<Shared>) -> (Self, oneshot::Receiver<R>) {
+        let (sender, answer) = oneshot::channel();
+        (Self { sender, asked: asked.clone(), system: Arc::clone(system) }, answer)
+    }
+
     /// Answers. When the asker no longer waits, the answer is a dead letter.
     pub fn send(self, answer: R) {
         if self.sender.send(answer).is_err() {

@@ -11,9 +11,10 @@ use tracing::error;
 use super::cell::{AnyCell, Cell};
 use super::event_stream::Registration;
 use super::mailbox::Halt;
+use super::system::pool;
 use super::timers::Timers;
 use super::{
-    Actor, ActorId, ActorPath, ActorRef, ActorSystem, BoxError, DeadLetterReason, Props, Publishable,
+    Actor, ActorId, ActorPath, ActorRef, ActorSystem, BoxError, DeadLetterReason, Group, Props, Publishable,
     Published, SpawnError, StashFull, Terminated, TimerKey,
 };
 
@@ -113,6 +114,21 @@ impl<A: Actor> ActorContext<A> {
         let child = system.launch(path.clone(), props, Some(parent), |_| Ok(()))?;
         self.children.insert(child.id(), (path, child.any()));
         Ok(child)
+    }
+
+    /// Spawns so many children of one kind, to put behind a [router](Group::round_robin): `name-1`, `name-2`…
+    ///
+    /// # Errors
+    /// As of [`spawn`](Self::spawn); then those that were spawned are stopped.
+    pub fn spawn_pool<C: Actor>(
+        &mut self,
+        name: &str,
+        size: usize,
+        props: Props<C>,
+    ) -> Result<Group<C::Message>, SpawnError> {
+        let path = self.path().child(name)?;
+        let routees = pool(name, size, |name| self.spawn(name, props.clone()))?;
+        Ok(Group::new(path, routees, Arc::clone(&self.cell.system)))
     }
 
     /// How many children have not terminated.

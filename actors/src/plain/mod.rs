@@ -61,6 +61,8 @@ mod dead_letters;
 pub use dead_letters::{DeadLetter, DeadLetterReason};
 mod event_stream;
 pub use event_stream::{EventStream, Publishable, Published, Subscription};
+mod router;
+pub use router::{Group, Router};
 mod actor_path;
 pub use actor_path::{ActorId, ActorPath};
 mod failure;

@@ -14,8 +14,8 @@ use super::dead_letters::DeadLetterOffice;
 use super::mailbox::Halt;
 use super::runner::Runner;
 use super::{
-    Actor, ActorId, ActorPath, ActorRef, DeadLetter, DeadLetterReason, EventStream, Props, ShutdownTimedOut,
-    SpawnError, Subscription,
+    Actor, ActorId, ActorPath, ActorRef, DeadLetter, DeadLetterReason, EventStream, Group, Props,
+    ShutdownTimedOut, SpawnError, Subscription,
 };
 use crate::telemetry::PlainMetrics;
 
@@ -82,6 +82,42 @@ impl ActorSystem {
         })
     }
 
+    /// Spawns so many top-level actors of one kind, to put behind a [router](Group::round_robin): `name-1`, `name-2`…
+    ///
+    /// ```
+    /// # use annals_actors::plain::{Actor, ActorSystem, Props, SpawnError};
+    /// # fn example<Teller: Actor<Message = &'static str> + Default>(system: &ActorSystem) -> Result<(), SpawnError> {
+    /// let tellers = system.spawn_pool("teller", 5, Props::new(Teller::default))?.round_robin();
+    /// # let _ = tellers; Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As of [`spawn`](Self::spawn); then those that were spawned are stopped.
+    pub fn spawn_pool<A: Actor>(
+        &self,
+        name: &str,
+        size: usize,
+        props: Props<A>,
+    ) -> Result<Group<A::Message>, SpawnError> {
+        let path = self.shared.root.child(name)?;
+        let routees = pool(name, size, |name| self.spawn(name, props.clone()))?;
+        Ok(Group::new(path, routees, Arc::clone(&self.shared)))
+    }
+
+    /// Puts actors together that exist, wherever they stand, for a [router](Group::round_robin). The name stands in its dead letters.
+    ///
+    /// # Errors
+    /// [`SpawnError::InvalidName`].
+    pub fn group<M: Send + 'static>(
+        &self,
+        name: &str,
+        actors: impl IntoIterator<Item = ActorRef<M>>,
+    ) -> Result<Group<M>, SpawnError> {
+        let path = self.shared.root.child(name)?;
+        Ok(Group::new(path, actors.into_iter().collect(), Arc::clone(&self.shared)))
+    }
+
     /// The stream of events of this system.
     pub fn event_stream(&self) -> &EventStream {
         &self.shared.events
@@ -127,6 +163,25 @@ impl ActorSystem {
         let _ = timeout(AFTER_ABORT, tasks.wait()).await;
         Err(ShutdownTimedOut { actors: late, limit })
     }
+}
+
+/// Spawns all or none.
+pub(crate) fn pool<M: Send + 'static>(
+    name: &str,
+    size: usize,
+    mut spawn: impl FnMut(&str) -> Result<ActorRef<M>, SpawnError>,
+) -> Result<Vec<ActorRef<M>>, SpawnError> {
+    let mut routees = Vec::new();
+    for n in 1..=size {
+        match spawn(&format!("{name}-{n}")) {
+            Ok(routee) => routees.push(routee),
+            Err(error) => {
+                routees.iter().for_each(ActorRef::stop);
+                return Err(error);
+            }
+        }
+    }
+    Ok(routees)
 }
 
 /// How long aborted tasks have to go.

@@ -7,6 +7,7 @@ mod idle;
 mod lives;
 mod mailboxes;
 mod probe;
+mod routers;
 mod supervision;
 mod telemetry;
 mod turns;
