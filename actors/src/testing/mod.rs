@@ -3,6 +3,7 @@
 //! | door | asks |
 //! |---|---|
 //! | [`Given`] | given these events, when this command comes, what happens? |
+//! | [`Replay`] | does a recorded journal still mean the same to today's code? |
 //! | [`Property`] | whatever commands come, wherever it crashes, does everything hold that must? |
 //!
 //! Whatever a test asks, the kit also checks what every aggregate promises, and fails with a difference that a person can
@@ -17,6 +18,10 @@ mod given;
 pub use given::Given;
 mod then;
 pub use then::Then;
+mod replay;
+pub use replay::{Difference, Replay, ReplayError, ReplayFailure, ReplayReport};
+mod json_lines;
+pub use json_lines::{ExportError, export};
 mod property;
 pub use property::Property;
 mod story;

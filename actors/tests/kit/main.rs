@@ -1,11 +1,13 @@
 //! The test kit, on an aggregate that keeps its promises and on some that do not.
 
 #![cfg(feature = "testing")]
+#![allow(clippy::unwrap_used)]
 
 mod account;
 mod broken;
 mod given;
 mod property;
+mod replay;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 

@@ -1,0 +1,289 @@
+//! A journal as text: one envelope a line, for files that people read, cut, mask and commit.
+//!
+//! ```text
+//! {"persistence_id":"loan|173688","seq_nr":1,"timestamp":1317422324546000,"manifest":"loan.submitted",
+//!  "schema_version":1,"codec":1,"tags":[],"epoch":3,"activation":1,"writer":"…","payload":{"at":"…"}}      (one line)
+//! {"persistence_id":"loan|173691","deleted_to":4}
+//! ```
+//!
+//! Lines are ordered by persistence id (by its bytes), then by number. Numbers and names are those of the stored envelope.
+//! `payload` is the payload as it is stored, when that is JSON on one line; otherwise `payload_base64` has its bytes. Required are
+//! `persistence_id`, `seq_nr`, `manifest` and the payload; the rest has defaults, for lines written by hand. A `deleted_to` stands
+//! where events were deleted.
+
+use std::borrow::Cow;
+use std::io::{self, Write};
+
+use annals_journal::{
+    Codec, Envelope, Epoch, Journal, JournalError, KeyId, Manifest, PersistenceId, ReplayRange, Replayed,
+    SeqNr, Tag, Timestamp, Token, TraceContext, WriterId,
+};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures::TryStreamExt;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+/// Writes a journal as JSON lines, in the form that [`Replay`](super::Replay) reads; answers how many events it wrote.
+///
+/// One line an event: `persistence_id`, `seq_nr`, `timestamp` (microseconds), `manifest`, `schema_version`, `codec` (1 JSON, 2
+/// protobuf, 64.. the user's own), `tags`, `epoch`, `activation`, `writer`, and the payload as it is stored: in `payload` when it is
+/// JSON, in `payload_base64` otherwise. Where events were deleted, a line has `deleted_to`. Lines are ordered by persistence id,
+/// then by number.
+///
+/// # Errors
+/// [`ExportError`] when the journal cannot be read or `out` cannot be written; what was written before stays.
+pub async fn export(journal: &dyn Journal, out: &mut (dyn Write + Send)) -> Result<u64, ExportError> {
+    let mut after: Option<PersistenceId> = None;
+    let mut events = 0;
+    loop {
+        let ids = journal.persistence_ids(after.as_ref(), IDS_A_PAGE).await?;
+        for id in &ids {
+            let mut stream = journal.replay(ReplayRange::all(id));
+            while let Some(item) = stream.try_next().await? {
+                let line = match &item {
+                    Replayed::Event(event) => {
+                        events += 1;
+                        Line::of(&event.envelope)
+                    }
+                    Replayed::Deleted { to, .. } => Line::deleted(id, *to),
+                    _ => continue,
+                };
+                serde_json::to_writer(&mut *out, &line).map_err(io::Error::from)?;
+                out.write_all(b"\n")?;
+            }
+        }
+        if ids.len() < IDS_A_PAGE {
+            out.flush()?;
+            return Ok(events);
+        }
+        after = ids.last().cloned();
+    }
+}
+
+/// Why a journal could not be exported.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExportError {
+    /// The journal cannot be read.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The lines cannot be written.
+    #[error("the export cannot be written: {0}")]
+    Write(#[from] io::Error),
+}
+
+/// What a line says.
+pub(super) enum Item {
+    Event(Box<Envelope>),
+    Deleted { to: SeqNr },
+}
+
+/// Only whom a line is about, for handing it on.
+#[derive(Deserialize)]
+pub(super) struct About<'a> {
+    #[serde(borrow)]
+    pub(super) persistence_id: Cow<'a, str>,
+}
+
+/// See the module.
+#[derive(Serialize, Deserialize)]
+struct Line<'a> {
+    persistence_id: Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    seq_nr: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    timestamp: u64,
+    #[serde(default, skip_serializing_if = "str::is_empty")]
+    manifest: Cow<'a, str>,
+    #[serde(default = "one")]
+    schema_version: u32,
+    #[serde(default = "one")]
+    codec: u32,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    epoch: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    activation: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    writer: Option<Uuid>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    trace_context: Option<Cow<'a, str>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_id: Option<u32>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    payload: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    payload_base64: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deleted_to: Option<u64>,
+}
+
+impl<'a> Line<'a> {
+    fn of(envelope: &'a Envelope) -> Self {
+        let json = (envelope.codec == Codec::Json && envelope.key_id.is_none())
+            .then(|| on_one_line(&envelope.payload))
+            .flatten();
+        let payload_base64 = json.is_none().then(|| STANDARD.encode(&envelope.payload));
+        Self {
+            persistence_id: envelope.persistence_id.as_str().into(),
+            seq_nr: envelope.seq_nr.get(),
+            timestamp: envelope.timestamp.as_micros(),
+            manifest: envelope.manifest.as_str().into(),
+            schema_version: envelope.schema_version,
+            codec: envelope.codec.number(),
+            tags: envelope.tags.iter().map(|tag| tag.as_str().into()).collect(),
+            epoch: envelope.token.epoch.0,
+            activation: envelope.token.activation,
+            writer: Some(Uuid::from_bytes(*envelope.writer.as_bytes())),
+            trace_context: envelope.trace_context.as_ref().map(|context| context.as_str().into()),
+            key_id: envelope.key_id.map(|key| key.0),
+            payload: json,
+            payload_base64,
+            deleted_to: None,
+        }
+    }
+
+    fn deleted(id: &'a PersistenceId, to: SeqNr) -> Self {
+        Self {
+            persistence_id: id.as_str().into(),
+            seq_nr: 0,
+            timestamp: 0,
+            manifest: "".into(),
+            schema_version: 1,
+            codec: 1,
+            tags: Vec::new(),
+            epoch: 0,
+            activation: 0,
+            writer: None,
+            trace_context: None,
+            key_id: None,
+            payload: None,
+            payload_base64: None,
+            deleted_to: Some(to.get()),
+        }
+    }
+}
+
+/// Reads a line about an id.
+pub(super) fn read(line: &str, id: &PersistenceId) -> Result<Item, String> {
+    let line: Line<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    if let Some(to) = line.deleted_to {
+        return Ok(Item::Deleted { to: SeqNr::new(to).ok_or("\"deleted_to\" is too large")? });
+    }
+    let payload = match (line.payload, line.payload_base64) {
+        (Some(json), None) => Bytes::from(String::from(Box::<str>::from(json))),
+        (None, Some(text)) => {
+            STANDARD.decode(text).map_err(|error| format!("\"payload_base64\": {error}"))?.into()
+        }
+        _ => return Err("needs either \"payload\" or \"payload_base64\"".into()),
+    };
+    let seq_nr = SeqNr::new(line.seq_nr).filter(|seq_nr| *seq_nr >= SeqNr::FIRST);
+    let tags: Result<Vec<Tag>, _> = line.tags.iter().map(|tag| Tag::new(tag)).collect();
+    Ok(Item::Event(Box::new(Envelope {
+        persistence_id: id.clone(),
+        seq_nr: seq_nr.ok_or("needs \"seq_nr\", from 1")?,
+        token: Token::new(Epoch(line.epoch), line.activation),
+        writer: WriterId::from_bytes(line.writer.unwrap_or_default().into_bytes()),
+        timestamp: Timestamp::from_micros(line.timestamp),
+        manifest: Manifest::new(&line.manifest).map_err(|error| error.to_string())?,
+        schema_version: line.schema_version,
+        codec: Codec::from_number(line.codec).ok_or_else(|| format!("unknown \"codec\" {}", line.codec))?,
+        tags: tags.map_err(|error| error.to_string())?,
+        trace_context: line.trace_context.as_deref().and_then(TraceContext::new),
+        key_id: line.key_id.map(KeyId),
+        payload,
+    })))
+}
+
+/// The payload as it stands, when a line can hold it.
+fn on_one_line(payload: &Bytes) -> Option<Box<RawValue>> {
+    let text = std::str::from_utf8(payload).ok().filter(|text| !text.contains(['\n', '\r']))?;
+    // What is around the value would be lost.
+    let json = RawValue::from_string(text.to_owned()).ok()?;
+    (json.get() == text).then_some(json)
+}
+
+/// A payload of `null` is a payload.
+fn present<'de, D: serde::Deserializer<'de>>(json: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(json).map(Some)
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+fn one() -> u32 {
+    1
+}
+
+/// A few thousand bytes of ids at a time.
+pub(super) const IDS_A_PAGE: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn envelope(codec: Codec, payload: &'static [u8]) -> Envelope {
+        Envelope {
+            persistence_id: PersistenceId::new("loan", "1").unwrap(),
+            seq_nr: SeqNr::FIRST,
+            token: Token::new(Epoch(2), 3),
+            writer: WriterId::from_bytes([4; 16]),
+            timestamp: Timestamp::from_micros(5),
+            manifest: Manifest::new("loan.submitted").unwrap(),
+            schema_version: 2,
+            codec,
+            tags: vec![Tag::new("north").unwrap()],
+            trace_context: TraceContext::new("00-ab-cd-01"),
+            key_id: None,
+            payload: Bytes::from_static(payload),
+        }
+    }
+
+    #[test]
+    fn every_payload_comes_back_byte_by_byte() {
+        let payloads: [(Codec, &[u8]); 6] = [
+            (Codec::Json, br#"{"b":1.0,"a":[ 1e3,"x\ny"]}"#),
+            (Codec::Json, b"null"),
+            (Codec::Json, b"{\n}"),
+            (Codec::Json, b" 1"),
+            (Codec::Protobuf, &[0, 255, 10]),
+            (Codec::Custom(70), b"{}"),
+        ];
+        for (codec, payload) in payloads {
+            let before = envelope(codec, payload);
+            let line = serde_json::to_string(&Line::of(&before)).unwrap();
+            assert!(!line.contains('\n'), "{line}");
+            let Ok(Item::Event(after)) = read(&line, &before.persistence_id) else { panic!("{line}") };
+            assert_eq!(*after, before);
+        }
+    }
+
+    #[test]
+    fn a_line_by_hand_needs_little() {
+        let id = PersistenceId::new("loan", "1").unwrap();
+        let line = r#"{"persistence_id":"loan|1","seq_nr":1,"manifest":"loan.submitted","payload":{}}"#;
+        assert!(matches!(read(line, &id), Ok(Item::Event(_))));
+        let deleted = serde_json::to_string(&Line::deleted(&id, SeqNr::FIRST)).unwrap();
+        assert!(matches!(read(&deleted, &id), Ok(Item::Deleted { to: SeqNr::FIRST })));
+    }
+
+    #[test]
+    fn rubbish_is_an_error_that_names_the_field() {
+        let id = PersistenceId::new("loan", "1").unwrap();
+        for (line, says) in [
+            ("rubbish", "expected value"),
+            (r#"{"persistence_id":"loan|1"}"#, "payload"),
+            (r#"{"persistence_id":"loan|1","payload":1,"manifest":"a.b"}"#, "seq_nr"),
+            (r#"{"persistence_id":"loan|1","payload_base64":"?","manifest":"a.b"}"#, "payload_base64"),
+            (r#"{"persistence_id":"loan|1","payload":1,"seq_nr":1,"manifest":"a.b","codec":9}"#, "codec"),
+        ] {
+            let Err(error) = read(line, &id) else { panic!("{line}") };
+            assert!(error.contains(says), "{error}");
+        }
+    }
+}
