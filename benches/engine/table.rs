@@ -36,7 +36,7 @@ impl Row {
 /// The rows for a person.
 pub(crate) fn print(rows: &[Row]) {
     println!(
-        "{:<18} {:>9} {:>10} {:>10} {:>10} {:>10} {:>6} {:>7}  others",
+        "{:<18} {:>9} {:>10} {:>10} {:>10} {:>10} {:>6} {:>7}  peers",
         "", "unit", "median", "min", "max", "limit", "ratio", "target"
     );
     for row in rows {
