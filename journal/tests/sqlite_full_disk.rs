@@ -1,5 +1,5 @@
 //! A full disk: nothing is acknowledged, the journal says so, and it goes on when there is room again.
-#![cfg(feature = "sqlite")]
+#![cfg(all(feature = "sqlite", unix))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod children;

@@ -1,5 +1,5 @@
 //! A SQLite file that cannot be used says why, and what to do about it.
-#![cfg(feature = "sqlite")]
+#![cfg(all(feature = "sqlite", unix))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod children;

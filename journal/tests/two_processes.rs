@@ -1,5 +1,5 @@
 //! Two processes, not two tasks, on one SQLite file: one writer at a time (I4), and what was answered survives `kill -9` (I1).
-#![cfg(feature = "sqlite")]
+#![cfg(all(feature = "sqlite", unix))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod children;

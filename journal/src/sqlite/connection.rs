@@ -19,6 +19,7 @@ pub(super) fn open_writer(path: &Path, options: &Options) -> rusqlite::Result<Co
 pub(super) fn open_reader(path: &Path, options: &Options) -> rusqlite::Result<Connection> {
     let conn = open(path, options)?;
     conn.pragma_update(None, "query_only", true)?;
+    conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     Ok(conn)
 }
@@ -41,4 +42,5 @@ pub(super) fn run(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
 
 const STATEMENTS_KEPT: usize = 128;
 const WRITER_CACHE_KIB: i64 = 16 * 1024;
+const READER_CACHE_KIB: i64 = 8 * 1024;
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;

@@ -14,6 +14,7 @@ use crate::{
 /// Events and records in a SQLite file: the embedded default backend.
 ///
 /// A clone is another handle to the same file. Several processes may write to one file; they fence each other.
+/// Its futures and streams have to be polled in a tokio runtime.
 ///
 /// ```
 /// # let runtime = tokio::runtime::Builder::new_current_thread().build()?;

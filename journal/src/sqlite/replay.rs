@@ -1,10 +1,12 @@
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{BoxStream, StreamExt};
 use rusqlite::{Connection, params};
-use tokio::task::JoinHandle;
 
 use super::failure::unavailable;
 use super::stream::{Stream, seq_nr, stored_seq_nr};
@@ -14,8 +16,7 @@ use crate::{Envelope, JournalError, PersistenceId, ReplayRange, Replayed, SeqNr,
 /// Streams a range page by page. Each page is a transaction of its own; while the consumer works on one, the next is read.
 pub(super) fn replay(database: Database, range: ReplayRange) -> BoxStream<'static, Item> {
     let rest = Rest { from: range.from.max(SeqNr::FIRST), to: range.to, limit: range.limit, stored: None };
-    let replay = Replay { database, id: range.persistence_id, next: Next::Rest(rest), page: VecDeque::new() };
-    stream::unfold(replay, |mut replay| async move { replay.next().await.map(|item| (item, replay)) }).boxed()
+    Replay { database, id: range.persistence_id, next: Next::Rest(rest), page: VecDeque::new() }.boxed()
 }
 
 type Item = Result<Replayed, JournalError>;
@@ -31,7 +32,7 @@ enum Next {
     /// To be read when somebody asks.
     Rest(Rest),
     /// On its way.
-    Reading(JoinHandle<Result<Read, JournalError>>),
+    Reading(BoxFuture<'static, Result<Read, JournalError>>),
     /// The page in hand is the last.
     Nothing,
 }
@@ -52,31 +53,41 @@ struct Read {
     rest: Option<Rest>,
 }
 
-impl Replay {
-    async fn next(&mut self) -> Option<Item> {
-        while self.page.is_empty() {
-            let reading = match std::mem::replace(&mut self.next, Next::Nothing) {
-                Next::Nothing => return None,
-                Next::Rest(rest) => self.read(rest).await,
-                Next::Reading(task) => task
-                    .await
-                    .unwrap_or_else(|_| Err(unavailable("the runtime shut down while events were replayed"))),
-            };
-            match reading {
-                Err(error) => return Some(Err(error)),
-                Ok(Read { page, rest }) => {
-                    self.page = page;
-                    if let Some(rest) = rest {
-                        let read = self.read(rest);
-                        self.next = Next::Reading(tokio::spawn(read));
+impl futures::Stream for Replay {
+    type Item = Item;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Item>> {
+        loop {
+            if let Some(item) = self.page.pop_front() {
+                return Poll::Ready(Some(item));
+            }
+            match &mut self.next {
+                Next::Nothing => return Poll::Ready(None),
+                &mut Next::Rest(rest) => self.next = Next::Reading(self.read(rest).boxed()),
+                Next::Reading(reading) => match ready!(reading.as_mut().poll(context)) {
+                    Ok(Read { page, rest }) => {
+                        self.page = page;
+                        self.next = rest.map_or(Next::Nothing, |rest| self.read_ahead(rest));
                     }
-                }
+                    Err(error) => {
+                        self.next = Next::Nothing;
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                },
             }
         }
-        self.page.pop_front()
+    }
+}
+
+impl Replay {
+    /// Begins at once, also when nobody polls.
+    fn read_ahead(&self, rest: Rest) -> Next {
+        let task = tokio::spawn(self.read(rest));
+        let stopped = || unavailable("the runtime shut down while events were replayed");
+        Next::Reading(task.map(move |read| read.unwrap_or_else(|_| Err(stopped()))).boxed())
     }
 
-    fn read(&self, rest: Rest) -> impl Future<Output = Result<Read, JournalError>> + 'static {
+    fn read(&self, rest: Rest) -> impl Future<Output = Result<Read, JournalError>> + Send + 'static {
         let (database, id) = (self.database.clone(), self.id.clone());
         async move { database.read(move |conn| read_page(conn, &id, rest)).await }
     }
@@ -134,14 +145,21 @@ impl StoredPage {
         )?;
         let mut rows =
             statement.query(params![stream.id, stored_seq_nr(rest.from), stored_seq_nr(rest.to), limit])?;
-        let mut page = Self { rows: Vec::new(), bytes: Vec::new(), ended: false };
+        let numbers = rest.to.get() - rest.from.get() + 1;
+        let expected =
+            usize::try_from(numbers).unwrap_or(usize::MAX).min(usize::try_from(limit).unwrap_or(0));
+        let mut page = Self { rows: Vec::with_capacity(expected), bytes: Vec::new(), ended: false };
         while page.bytes.len() < PAGE_BYTES {
             let Some(row) = rows.next()? else {
                 page.ended = i64::try_from(page.rows.len()).is_ok_and(|read| read < limit);
                 break;
             };
-            let start = page.bytes.len();
-            page.bytes.extend_from_slice(row.get_ref(2)?.as_blob()?);
+            let (start, envelope) = (page.bytes.len(), row.get_ref(2)?.as_blob()?);
+            if start == 0 {
+                // Events of one id are about equally long.
+                page.bytes.reserve((envelope.len() * expected).min(PAGE_BYTES) + envelope.len());
+            }
+            page.bytes.extend_from_slice(envelope);
             page.rows.push((row.get(0)?, seq_nr(row, 1)?, start..page.bytes.len()));
         }
         Ok(page)

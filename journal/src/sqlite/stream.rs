@@ -1,5 +1,5 @@
 use rusqlite::types::Type;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
 use crate::{Epoch, Head, PersistenceId, SeqNr, Token};
 
@@ -13,10 +13,16 @@ pub(super) struct Stream {
 
 impl Stream {
     pub(super) fn find(conn: &Connection, id: &PersistenceId) -> rusqlite::Result<Option<Self>> {
-        conn.prepare_cached(
-            "SELECT id, head, epoch, activation, deleted_to FROM streams WHERE persistence_id = ?",
-        )?
-        .query_row([id.as_str()], |row| {
+        let mut find = conn.prepare_cached(Self::FIND)?;
+        Self::find_with(&mut find, id)
+    }
+
+    pub(super) const FIND: &'static str =
+        "SELECT id, head, epoch, activation, deleted_to FROM streams WHERE persistence_id = ?";
+
+    /// The same with the statement at hand, for many ids.
+    pub(super) fn find_with(find: &mut Statement<'_>, id: &PersistenceId) -> rusqlite::Result<Option<Self>> {
+        find.query_row([id.as_str()], |row| {
             let token = Token::new(Epoch(unsigned(row, 2)?), unsigned(row, 3)?);
             let head = Head { seq_nr: seq_nr(row, 1)?, token, deleted_to: seq_nr(row, 4)? };
             Ok(Self { id: row.get(0)?, head })
@@ -40,17 +46,24 @@ impl Stream {
     }
 
     pub(super) fn update(&self, conn: &Connection) -> rusqlite::Result<()> {
-        conn.prepare_cached(
-            "UPDATE streams SET head = ?, epoch = ?, activation = ?, deleted_to = ? WHERE id = ?",
-        )?
-        .execute(params![
-            stored_seq_nr(self.head.seq_nr),
-            stored(self.head.token.epoch.0),
-            stored(self.head.token.activation),
-            stored_seq_nr(self.head.deleted_to),
-            self.id,
-        ])
-        .map(drop)
+        let mut update = conn.prepare_cached(Self::UPDATE)?;
+        self.update_with(&mut update)
+    }
+
+    pub(super) const UPDATE: &'static str =
+        "UPDATE streams SET head = ?, epoch = ?, activation = ?, deleted_to = ? WHERE id = ?";
+
+    /// The same with the statement at hand, for many rows.
+    pub(super) fn update_with(&self, update: &mut Statement<'_>) -> rusqlite::Result<()> {
+        update
+            .execute(params![
+                stored_seq_nr(self.head.seq_nr),
+                stored(self.head.token.epoch.0),
+                stored(self.head.token.activation),
+                stored_seq_nr(self.head.deleted_to),
+                self.id,
+            ])
+            .map(drop)
     }
 }
 

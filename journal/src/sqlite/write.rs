@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use bytes::Bytes;
-use rusqlite::{Connection, params};
+use rusqlite::{CachedStatement, Connection, Statement, params};
 
 use super::stream::{Stream, stored_seq_nr};
 use crate::{Head, JournalError, Limits, NotStored, PersistenceId, SeqNr, Tag, Write};
@@ -34,7 +34,13 @@ pub(super) fn write(
     conn: &Connection,
     writes: Vec<EncodedWrite>,
 ) -> rusqlite::Result<Vec<Result<Head, JournalError>>> {
-    let mut list = List { conn, streams: HashMap::with_capacity(writes.len()) };
+    let mut list = List {
+        conn,
+        find: conn.prepare_cached(Stream::FIND)?,
+        insert: conn
+            .prepare_cached("INSERT INTO events (stream, seq, slice, envelope) VALUES (?, ?, ?, ?)")?,
+        streams: HashMap::with_capacity(writes.len()),
+    };
     let mut not_stored = NotStored::new();
     let mut answers = Vec::with_capacity(writes.len());
     for EncodedWrite { write, events } in writes {
@@ -56,6 +62,8 @@ pub(super) fn write(
 /// the row is read once and updated once, however many entries the list has for it.
 struct List<'a> {
     conn: &'a Connection,
+    find: CachedStatement<'a>,
+    insert: CachedStatement<'a>,
     streams: HashMap<PersistenceId, Known>,
 }
 
@@ -75,7 +83,7 @@ impl List<'_> {
         let known = match self.streams.entry(id.clone()) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
-                place.insert(Known { stream: Stream::find(self.conn, id)?, changed: false })
+                place.insert(Known { stream: Stream::find_with(&mut self.find, id)?, changed: false })
             }
         };
         let head = known.stream.map_or(Head::EMPTY, |stream| stream.head);
@@ -91,7 +99,7 @@ impl List<'_> {
             Write::Append(append) => {
                 let head = Head { seq_nr: append.expected.plus(events.len() as u64), token, ..head };
                 let stream = known.set(self.conn, id, head)?;
-                insert_events(self.conn, stream, id, append.expected, events)?;
+                insert_events(self.conn, &mut self.insert, stream, id, append.expected, events)?;
                 Ok(Ok(head))
             }
             Write::Claim { .. } => {
@@ -105,9 +113,10 @@ impl List<'_> {
     }
 
     fn finish(self) -> rusqlite::Result<()> {
+        let mut update = self.conn.prepare_cached(Stream::UPDATE)?;
         for Known { stream, changed } in self.streams.into_values() {
             if let (Some(stream), true) = (stream, changed) {
-                stream.update(self.conn)?;
+                stream.update_with(&mut update)?;
             }
         }
         Ok(())
@@ -131,13 +140,12 @@ impl Known {
 
 fn insert_events(
     conn: &Connection,
+    insert: &mut Statement<'_>,
     stream: Stream,
     id: &PersistenceId,
     before: SeqNr,
     events: &[(Bytes, Vec<Tag>)],
 ) -> rusqlite::Result<()> {
-    let mut insert =
-        conn.prepare_cached("INSERT INTO events (stream, seq, slice, envelope) VALUES (?, ?, ?, ?)")?;
     let slice = id.slice().number();
     let mut seq_nr = before;
     for (envelope, tags) in events {
