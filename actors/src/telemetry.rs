@@ -27,6 +27,9 @@
 //! | `annals_actor_plain_restarts` | counter | restarts | of plain actors by their supervision |
 //! | `annals_actor_escalations` | counter | failures | handed to the parent |
 //! | `annals_actor_missed_events` | counter | events | of the event stream that a full subscriber missed |
+//! | `annals_actor_breaker_opened` | counter | times | a circuit breaker opened; label `breaker` |
+//! | `annals_actor_breaker_refusals` | counter | calls | that an open circuit breaker refused; label `breaker` |
+//! | `annals_actor_retries` | counter | tries | after a failed one, by `retry` |
 //!
 //! | span | fields | what |
 //! |---|---|---|
@@ -88,6 +91,12 @@ pub const ACTOR_RESTARTS: &str = "annals_actor_plain_restarts";
 pub const ESCALATIONS: &str = "annals_actor_escalations";
 /// Events that a full subscriber missed.
 pub const MISSED_EVENTS: &str = "annals_actor_missed_events";
+/// Times that circuit breakers opened, by `breaker`.
+pub const BREAKER_OPENED: &str = "annals_actor_breaker_opened";
+/// Calls that open circuit breakers refused, by `breaker`.
+pub const BREAKER_REFUSALS: &str = "annals_actor_breaker_refusals";
+/// Tries after a failed one.
+pub const RETRIES: &str = "annals_actor_retries";
 /// Span around one decision.
 pub const COMMAND_SPAN: &str = "annals.command";
 /// Span around one recovery.
@@ -169,4 +178,14 @@ impl PlainMetrics {
     pub(crate) fn dead_letter(&self, reason: DeadLetterReason) {
         counter!(DEAD_LETTERS, "reason" => reason.label()).increment(1);
     }
+}
+
+/// Counts how often the breaker of this name opened.
+pub(crate) fn breaker_opened(name: &str) -> Counter {
+    counter!(BREAKER_OPENED, "breaker" => name.to_owned())
+}
+
+/// Counts what the breaker of this name refused.
+pub(crate) fn breaker_refused(name: &str) -> Counter {
+    counter!(BREAKER_REFUSALS, "breaker" => name.to_owned())
 }
