@@ -51,6 +51,9 @@ struct GuideSnapshots;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide/errors.md")]
 struct GuideErrors;
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../docs/guide/testing.md")]
+struct GuideTesting;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/snapshots.md")]
 struct Snapshots;
