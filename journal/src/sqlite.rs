@@ -23,9 +23,11 @@ pub use schema::Schema;
 mod journal;
 pub use journal::SqliteJournal;
 
+mod batch;
 mod change;
 mod connection;
 mod failure;
+mod job;
 mod pages;
 mod readers;
 mod records;

@@ -6,9 +6,10 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::failure::unavailable;
+use super::job::Task;
 use super::readers::{CLOSED, Readers};
 use super::schema;
-use super::writer::{Message, Task, Writer};
+use super::writer::{Message, Writer};
 use super::{Durability, OpenError, Options, Schema};
 use crate::JournalError;
 

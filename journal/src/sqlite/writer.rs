@@ -1,12 +1,13 @@
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Options;
-use super::connection::{open_writer, run};
+use super::batch::Batch;
+use super::connection::open_writer;
 use super::failure::{Failure, unavailable};
+use super::job::Job;
 use crate::JournalError;
 
 /// What the writer thread is asked to do.
@@ -14,56 +15,6 @@ pub(super) enum Message {
     Job(Box<dyn Job>),
     /// Finish what is queued, close the connection, then say so.
     Close(oneshot::Sender<()>),
-}
-
-/// A piece of a transaction, with someone who waits for its answer.
-pub(super) trait Job: Send {
-    /// Runs the statements. What an `Err` did is undone by the caller.
-    fn run(&mut self, conn: &Connection) -> Result<(), Failure>;
-    /// Gives the answer, once it is known how the transaction ended.
-    fn answer(self: Box<Self>, committed: Result<(), JournalError>);
-    /// Nobody waits any more.
-    fn is_abandoned(&self) -> bool;
-}
-
-/// A closure as a job.
-pub(super) struct Task<T, F> {
-    pub(super) work: Option<F>,
-    pub(super) done: Option<T>,
-    pub(super) reply: oneshot::Sender<Result<T, JournalError>>,
-}
-
-impl<T, F> Job for Task<T, F>
-where
-    T: Send,
-    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
-{
-    fn run(&mut self, conn: &Connection) -> Result<(), Failure> {
-        let Some(work) = self.work.take() else { return Ok(()) };
-        match catch_unwind(AssertUnwindSafe(|| work(conn))) {
-            Ok(Ok(done)) => {
-                self.done = Some(done);
-                Ok(())
-            }
-            Ok(Err(error)) => Err(Failure::of_statement(error)),
-            Err(_) => Err(Failure {
-                answer: unavailable(
-                    "a job of the SQLite writer panicked, nothing of it was stored; report this bug",
-                ),
-                io: false,
-            }),
-        }
-    }
-
-    fn answer(self: Box<Self>, committed: Result<(), JournalError>) {
-        let Self { done, reply, .. } = *self;
-        // Whoever asked may have gone; that is theirs to decide.
-        let _ = reply.send(committed.and_then(|()| done.ok_or_else(|| unavailable("the job was not run"))));
-    }
-
-    fn is_abandoned(&self) -> bool {
-        self.reply.is_closed()
-    }
 }
 
 /// The thread that owns the connection that writes.
@@ -133,25 +84,13 @@ impl Writer {
     }
 
     /// Runs the jobs in one transaction and answers them.
-    fn commit(&mut self, mut batch: Vec<Box<dyn Job>>) {
-        let mut refused: Vec<Option<JournalError>> = vec![None; batch.len()];
-        let committed = match self.healthy() {
-            Ok(conn) => {
-                let mut io = false;
-                let ended = transaction(conn, &mut batch, &mut refused, &mut io);
-                if io || ended.as_ref().is_err_and(|failure| failure.io) {
-                    self.break_down();
-                }
-                ended.map_err(|failure| failure.answer)
-            }
-            Err(error) => Err(error),
-        };
-        for (job, refused) in batch.into_iter().zip(refused) {
-            job.answer(match refused {
-                Some(error) => Err(error),
-                None => committed.clone(),
-            });
+    fn commit(&mut self, jobs: Vec<Box<dyn Job>>) {
+        let mut batch = Batch::new(jobs);
+        let ended = self.healthy().and_then(|conn| batch.run(conn));
+        if batch.io {
+            self.break_down();
         }
+        batch.answer(ended);
         self.checkpoint_if_due();
     }
 
@@ -172,59 +111,16 @@ impl Writer {
         }
     }
 
-    /// Closes the connection after a file system error, opens a new one, copies what is committed from the write-ahead log
-    /// into the file, starts the log anew, and checks the file.
-    ///
-    /// After a failed fsync the operating system may have dropped what it could not write and call the next fsync
-    /// a success. So nothing rests on the bytes that were being written: the copying writes every page of the log into the file
-    /// again and fsyncs that, and the log starts from nothing.
+    /// Closes the connection after a file system error, opens a new one, starts the write-ahead log anew, and checks the file.
     fn recover(&mut self) -> Result<(), JournalError> {
-        let failed = |error: rusqlite::Error| {
-            tracing::warn!(path = %self.path.display(), %error, "the database cannot be recovered yet");
-            let cause = Failure::of_statement(error).answer;
-            match cause {
-                JournalError::Unavailable { reason, source } => JournalError::Unavailable {
-                    reason: format!("recovering from a file system error: {reason}"),
-                    source,
-                },
-                other => other,
-            }
-        };
+        let failed = |error: rusqlite::Error| recovery_failure(Failure::of_statement(error).answer);
         let conn = open_writer(&self.path, &self.options).map_err(failed)?;
-        self.connection = match std::mem::replace(&mut self.connection, State::Closed) {
-            // The new connection has to read before the old one goes, else nobody keeps the index alive.
-            State::Broken(old) => {
-                let known =
-                    conn.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get::<_, i64>(0));
-                match known {
-                    Ok(_) => {
-                        drop(old);
-                        State::Broken(conn)
-                    }
-                    Err(error) => {
-                        self.connection = State::Broken(old);
-                        return Err(failed(error));
-                    }
-                }
-            }
-            other => other,
-        };
+        // It has to read before the old connection goes, else nobody keeps the index alive.
+        conn.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get::<_, i64>(0))
+            .map_err(failed)?;
+        self.connection = State::Broken(conn);
         let State::Broken(conn) = &self.connection else { return Ok(()) };
-        let busy: bool =
-            conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0)).map_err(failed)?;
-        if busy {
-            return Err(unavailable(
-                "recovering from a file system error: another process reads or writes the SQLite file; it goes on when \
-                 that ends",
-            ));
-        }
-        let verdict: String =
-            conn.query_row("PRAGMA quick_check(1)", (), |row| row.get(0)).map_err(failed)?;
-        if verdict != "ok" {
-            let reason =
-                format!("the SQLite file is damaged after a file system error ({verdict}); restore a backup");
-            return Err(JournalError::Corrupt { persistence_id: None, seq_nr: None, reason });
-        }
+        start_anew(conn).map_err(recovery_failure)?;
         if let State::Broken(conn) = std::mem::replace(&mut self.connection, State::Closed) {
             tracing::info!(path = %self.path.display(), "the database was reopened and checked, and goes on");
             self.connection = State::Healthy(conn);
@@ -260,67 +156,36 @@ impl Writer {
     }
 }
 
-/// `BEGIN`, the jobs, `COMMIT`. A job that fails is undone alone and noted in `refused`; an `Err` is for all the others.
-fn transaction(
-    conn: &Connection,
-    batch: &mut [Box<dyn Job>],
-    refused: &mut [Option<JournalError>],
-    io: &mut bool,
-) -> Result<(), Failure> {
-    run(conn, "BEGIN IMMEDIATE").map_err(Failure::of_statement)?;
-    let result =
-        run_jobs(conn, batch, refused, io).and_then(|()| run(conn, "COMMIT").map_err(Failure::of_commit));
-    if !conn.is_autocommit()
-        && let Err(error) = run(conn, "ROLLBACK")
-    {
-        // A transaction that cannot be ended must not meet the next one.
-        *io = true;
-        tracing::error!(%error, "a transaction could not be undone");
+/// Copies what is committed from the write-ahead log into the file, empties the log, and checks the file.
+///
+/// After a failed fsync the operating system may have dropped what it could not write and call the next fsync a success. So
+/// nothing rests on the bytes that were being written: the copying writes every page of the log into the file again and
+/// fsyncs that, and the log starts from nothing.
+fn start_anew(conn: &Connection) -> Result<(), JournalError> {
+    let failed = |error: rusqlite::Error| Failure::of_statement(error).answer;
+    let busy: bool =
+        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0)).map_err(failed)?;
+    if busy {
+        return Err(unavailable("somebody reads or writes the SQLite file; it goes on when that ends"));
     }
-    result
-}
-
-fn run_jobs(
-    conn: &Connection,
-    batch: &mut [Box<dyn Job>],
-    refused: &mut [Option<JournalError>],
-    io: &mut bool,
-) -> Result<(), Failure> {
-    // A job that is alone is undone with its transaction.
-    let isolated = batch.len() > 1;
-    for (job, refused) in batch.iter_mut().zip(refused) {
-        if isolated {
-            run(conn, "SAVEPOINT job").map_err(Failure::of_statement)?;
-        }
-        let Err(failure) = job.run(conn) else {
-            if isolated {
-                run(conn, "RELEASE job").map_err(Failure::of_statement)?;
-            }
-            continue;
-        };
-        *io |= failure.io;
-        // SQLite undoes the whole transaction after some errors (a full disk): then nobody's part of it is left.
-        if conn.is_autocommit() {
-            *refused = Some(failure.answer.clone());
-            return Err(failure.aborted());
-        }
-        *refused = Some(failure.answer);
-        if isolated {
-            run(conn, "ROLLBACK TO job").map_err(Failure::of_statement)?;
-            run(conn, "RELEASE job").map_err(Failure::of_statement)?;
-        } else {
-            run(conn, "ROLLBACK").map_err(Failure::of_statement)?;
-            // Nothing is left to commit.
-            return Err(failure_of_one(refused));
-        }
+    let verdict: String = conn.query_row("PRAGMA quick_check(1)", (), |row| row.get(0)).map_err(failed)?;
+    if verdict != "ok" {
+        let reason =
+            format!("the SQLite file is damaged after a file system error ({verdict}); restore a backup");
+        return Err(JournalError::Corrupt { persistence_id: None, seq_nr: None, reason });
     }
     Ok(())
 }
 
-/// The only job failed: what the transaction answers is not asked for.
-fn failure_of_one(refused: &Option<JournalError>) -> Failure {
-    let answer = refused.clone().unwrap_or_else(|| unavailable("the only job failed"));
-    Failure { answer, io: false }
+fn recovery_failure(cause: JournalError) -> JournalError {
+    tracing::warn!(error = %cause, "the database cannot be recovered yet");
+    match cause {
+        JournalError::Unavailable { reason, source } => {
+            let reason = format!("recovering from a file system error: {reason}");
+            JournalError::Unavailable { reason, source }
+        }
+        other => other,
+    }
 }
 
 struct Checkpoint {
@@ -337,3 +202,93 @@ const MAX_JOBS_A_COMMIT: usize = 512;
 /// How many times its usual length the write-ahead log may reach before writers wait for readers.
 const PATIENCE: u32 = 8;
 const RESTART_WAIT: std::time::Duration = std::time::Duration::from_millis(100);
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use super::super::job::Task;
+    use super::*;
+
+    struct Setup {
+        directory: tempfile::TempDir,
+        writer: Writer,
+    }
+
+    /// A writer without its thread.
+    fn setup() -> Setup {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notes.db");
+        let sql = "PRAGMA journal_mode = WAL; CREATE TABLE notes (text TEXT)";
+        Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+        let options = Options::default().busy_timeout(Duration::ZERO);
+        let connection = State::Healthy(open_writer(&path, &options).unwrap());
+        let jobs = mpsc::channel(1).1;
+        Setup { directory, writer: Writer { path, options, jobs, connection } }
+    }
+
+    impl Setup {
+        fn insert(&mut self, text: &str) -> Result<usize, JournalError> {
+            let (reply, mut answer) = oneshot::channel();
+            let text = text.to_owned();
+            let work = move |conn: &Connection| conn.execute("INSERT INTO notes VALUES (?)", [text]);
+            self.writer.commit(vec![Box::new(Task { work: Some(work), done: None, reply })]);
+            answer.try_recv().unwrap()
+        }
+
+        fn log_bytes(&self) -> u64 {
+            fs::metadata(self.directory.path().join("notes.db-wal")).unwrap().len()
+        }
+    }
+
+    #[test]
+    fn after_a_file_system_error_the_log_starts_anew_before_anything_is_answered() {
+        let mut setup = setup();
+        for n in 0..50 {
+            setup.insert(&format!("note {n}")).unwrap();
+        }
+        let before = setup.log_bytes();
+        setup.writer.break_down();
+        setup.insert("after").unwrap();
+        let after = setup.log_bytes();
+        assert!(before > 50 * 4096 && after < 3 * 4096, "{before} bytes, then {after}");
+        let other = Connection::open(&setup.writer.path).unwrap();
+        assert_eq!(
+            other.query_row("SELECT count(*) FROM notes", (), |row| row.get::<_, i64>(0)).unwrap(),
+            51
+        );
+    }
+
+    #[test]
+    fn while_the_log_cannot_start_anew_everything_is_unavailable() {
+        let mut setup = setup();
+        setup.insert("before").unwrap();
+        let other = Connection::open(&setup.writer.path).unwrap();
+        other.execute_batch("BEGIN; SELECT count(*) FROM notes").unwrap();
+        setup.writer.break_down();
+        for _ in 0..2 {
+            let error = setup.insert("meanwhile").unwrap_err();
+            assert!(matches!(error, JournalError::Unavailable { .. }), "{error:?}");
+            assert!(error.to_string().contains("it goes on when that ends"), "{error}");
+        }
+        other.execute_batch("COMMIT").unwrap();
+        setup.insert("after").unwrap();
+        assert_eq!(other.query_row("SELECT count(*) FROM notes", (), |row| row.get::<_, i64>(0)).unwrap(), 2);
+    }
+
+    #[test]
+    fn a_file_that_is_damaged_after_a_file_system_error_is_corrupt() {
+        let mut setup = setup();
+        for _ in 0..40 {
+            setup.insert(&"a long note ".repeat(80)).unwrap();
+        }
+        setup.writer.break_down();
+        setup.insert("it is in the file now, not in the log").unwrap();
+        setup.writer.break_down();
+        let damage = fs::OpenOptions::new().write(true).open(&setup.writer.path).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&damage, &[0x5a; 4096], 2 * 4096).unwrap();
+        let error = setup.insert("more").unwrap_err();
+        assert!(matches!(error, JournalError::Corrupt { .. }), "{error:?}");
+    }
+}
