@@ -361,3 +361,129 @@ impl<A: PersistentActor> Bench<A> {
 const WRITER: WriterId = WriterId::from_bytes([2; 16]);
 /// Those of a SQLite journal.
 const LIMITS: Limits = Limits { max_payload_bytes: 8 * 1024 * 1024, max_events: 4096 };
+
+#[cfg(test)]
+mod tests {
+    use annals_migrations::Event;
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::testing::moment::NEW_YEAR;
+    use crate::{Context, Effect, NeverRejected};
+
+    #[derive(Default, Serialize, Deserialize)]
+    struct Light(bool);
+
+    #[derive(Serialize, Deserialize, Event)]
+    enum Change {
+        Switched,
+    }
+
+    #[derive(Serialize, Deserialize, annals_migrations::Command)]
+    struct Switch;
+
+    impl PersistentActor for Light {
+        const KIND: &'static str = "light";
+        type Event = Change;
+        type Commands = (Switch,);
+
+        fn apply(&mut self, _: &Change) {
+            self.0 = !self.0;
+        }
+    }
+
+    impl Handle<Switch> for Light {
+        type Reply = bool;
+        type Rejection = NeverRejected;
+
+        fn handle(&self, _: &Switch, ctx: &mut Context<Self, Switch>) -> Effect<Self, Switch> {
+            ctx.persist(Change::Switched).reply(|light| light.0)
+        }
+    }
+
+    fn bench() -> Bench<Light> {
+        let id = PersistenceId::new("light", "hall").unwrap();
+        Bench::new(Kind::new(), id, NEW_YEAR, Numbered::default())
+    }
+
+    fn first_broken(bench: &Bench<Light>) -> String {
+        bench.findings.lock().broken.first().cloned().unwrap_or_default()
+    }
+
+    #[test]
+    fn a_reply_is_held_until_its_event_is_stored() {
+        let mut bench = bench();
+        let mut answer = bench.send(Switch);
+        assert!(answer.try_recv().is_err());
+        bench.acknowledge_all();
+        assert_eq!(answer.try_recv().unwrap(), Ok(true));
+        assert_eq!(first_broken(&bench), "");
+    }
+
+    #[test]
+    fn an_answer_before_its_event_is_durable_is_found() {
+        let mut bench = bench();
+        drop(bench.send(Switch));
+        // The entity is told that the write is stored, and it is not.
+        let head = bench.head();
+        bench.step(Input::Written(Ok(head)));
+        assert!(first_broken(&bench).starts_with("I5: Switch was answered"), "{}", first_broken(&bench));
+    }
+
+    #[test]
+    fn a_gap_between_numbers_is_found() {
+        let mut bench = bench();
+        drop((bench.send(Switch), bench.send(Switch)));
+        bench.on_their_way.pop_front();
+        bench.acknowledge_all();
+        assert!(
+            first_broken(&bench).starts_with("I2: events [#2] were to be stored"),
+            "{}",
+            first_broken(&bench)
+        );
+    }
+
+    #[test]
+    fn a_live_state_that_replay_does_not_give_is_found() {
+        let mut bench = bench();
+        drop(bench.send(Switch));
+        bench.acknowledge_all();
+        bench.check_recovery(&Value::Bool(false));
+        assert!(first_broken(&bench).starts_with("I6: replay (+) does not give"), "{}", first_broken(&bench));
+    }
+
+    #[test]
+    fn a_snapshot_of_another_state_is_found() {
+        let mut bench = bench();
+        bench.rules = Arc::new(Rules {
+            snapshots: annals_snapshot::SnapshotPolicy::every_events(1),
+            adapter: Arc::clone(&bench.rules.adapter),
+            states: StateAdapter::new("light", 1).unwrap(),
+            activations: Arc::clone(&bench.rules.activations),
+            bounds: bench.rules.bounds.clone(),
+            ..*bench.rules
+        });
+        bench.restart();
+        drop(bench.send(Switch));
+        bench.acknowledge_all();
+        let live = bench.live().unwrap();
+        bench.check_recovery(&live);
+        assert_eq!(first_broken(&bench), "");
+        bench.snapshots[0].payload = "false".into();
+        bench.check_recovery(&live);
+        assert!(first_broken(&bench).starts_with("I7: the snapshot at #1"), "{}", first_broken(&bench));
+    }
+
+    #[test]
+    fn of_the_writes_on_their_way_a_crash_stores_the_first_ones() {
+        let mut bench = bench();
+        drop((bench.send(Switch), bench.send(Switch), bench.send(Switch)));
+        bench.crash(1);
+        assert_eq!((bench.stored.len(), bench.live()), (1, Some(Value::Bool(true))));
+        drop(bench.send(Switch));
+        bench.lose_answer(true);
+        bench.acknowledge_all();
+        assert_eq!((bench.stored.len(), bench.live()), (2, Some(Value::Bool(false))));
+        assert_eq!(first_broken(&bench), "");
+    }
+}
