@@ -32,6 +32,9 @@ pub struct Stores {
 }
 
 /// A running node: the entities of its registered kinds on one journal. Cheap to clone.
+///
+/// End it with [`Node::shutdown`]. One that is only dropped goes on for those who hold an [`EntityRef`], and until its entities are
+/// idle.
 #[derive(Clone)]
 pub struct Node {
     shared: Arc<Shared>,
@@ -114,6 +117,10 @@ impl Node {
 
     /// Stops: refuses new commands, finishes what was decided, answers what waits with [`Failure::Stopping`], takes the
     /// snapshots that policies want at a stop, and returns when all is on disk.
+    ///
+    /// It waits as long as the journal takes to answer the commits on their way, and for queued side effects, each up to its
+    /// kind's work limit: put a time limit around it (`tokio::time::timeout`) where the process must end. What is cut off then is
+    /// as after a crash: every acknowledged event is there.
     ///
     /// # Cancel safety
     /// Stopping goes on when the future is dropped; call again to wait.
