@@ -26,6 +26,8 @@ mod node;
 pub use node::{Node, NodeBuilder, StartError, Stores};
 mod services;
 pub use services::ServiceNeeds;
+mod requests;
+pub use requests::{KeepRequests, RequestIdReused, Requests};
 mod environment;
 pub use environment::{Clock, Ids, RandomIds, SystemClock};
 pub mod plain;

@@ -1,9 +1,8 @@
 //! The aggregate: what an account is, what it can be asked, and how it decides.
 
+use annals::actors::{KeepRequests, RequestIdReused, Requests};
 use annals::prelude::*;
 use serde::{Deserialize, Serialize};
-
-use crate::requests::{Remembered, Requests};
 
 /// An account: a balance and the requests that made it.
 #[derive(Default, Serialize, Deserialize)]
@@ -11,7 +10,8 @@ pub(crate) struct Account {
     cents: u64,
     /// Number of the newest event: each change is one.
     seq_nr: u64,
-    requests: Requests,
+    /// Answered requests: each asked for a change, in cents; a withdrawal is below zero.
+    requests: Requests<i64, Balance>,
 }
 
 /// What happened to an account.
@@ -25,6 +25,8 @@ pub(crate) enum AccountEvent {
 
 impl PersistentActor for Account {
     const KIND: &'static str = "account";
+    // 2: remembered requests have another shape.
+    const STATE_VERSION: u32 = 2;
     type Event = AccountEvent;
     type Commands = (Deposit, Withdraw, ReadBalance);
 
@@ -35,13 +37,8 @@ impl PersistentActor for Account {
         };
         self.cents = self.cents.saturating_add_signed(change);
         self.seq_nr += 1;
-        self.requests.remember(Remembered {
-            request_id: request_id.clone(),
-            change,
-            cents: self.cents,
-            seq_nr: self.seq_nr,
-            at,
-        });
+        let at = Timestamp::from_micros(at);
+        self.requests.remember(request_id.as_str(), change, self.balance(), at, &KeepRequests::DEFAULT);
     }
 }
 
@@ -77,11 +74,8 @@ pub(crate) enum Refusal {
     Overdrawn { by: u64 },
     #[error("too much: an account holds at most {} cents; deposit less", MAX_CENTS)]
     TooMuch,
-    #[error(
-        "request_id {request_id:?} was used for another change of this account; \
-         send a new request_id for a new change, or the same body to hear the first answer again"
-    )]
-    RequestIdReused { request_id: String },
+    #[error(transparent)]
+    RequestIdReused(#[from] RequestIdReused),
 }
 
 /// There is no event of this account.
@@ -98,9 +92,9 @@ impl Handle<Deposit> for Account {
 
     fn handle(&self, deposit: &Deposit, ctx: &mut Context<Self, Deposit>) -> Effect<Self, Deposit> {
         let Deposit { cents, request_id } = deposit.clone();
-        match self.answered(&request_id, signed(cents)) {
-            Err(refusal) => return ctx.reject(refusal),
-            Ok(Some(first_answer)) => return ctx.reply(first_answer),
+        match self.requests.first_answer(&request_id, &signed(cents)) {
+            Err(reused) => return ctx.reject(reused.into()),
+            Ok(Some(first_answer)) => return ctx.reply(*first_answer),
             Ok(None) => {}
         }
         if self.cents.checked_add(cents).is_none_or(|sum| sum > MAX_CENTS) {
@@ -117,9 +111,9 @@ impl Handle<Withdraw> for Account {
 
     fn handle(&self, withdraw: &Withdraw, ctx: &mut Context<Self, Withdraw>) -> Effect<Self, Withdraw> {
         let Withdraw { cents, request_id } = withdraw.clone();
-        match self.answered(&request_id, -signed(cents)) {
-            Err(refusal) => return ctx.reject(refusal),
-            Ok(Some(first_answer)) => return ctx.reply(first_answer),
+        match self.requests.first_answer(&request_id, &-signed(cents)) {
+            Err(reused) => return ctx.reject(reused.into()),
+            Ok(Some(first_answer)) => return ctx.reply(*first_answer),
             Ok(None) => {}
         }
         if cents > self.cents {
@@ -142,17 +136,6 @@ impl Handle<ReadBalance> for Account {
 impl Account {
     fn balance(&self) -> Balance {
         Balance { cents: self.cents, seq_nr: self.seq_nr }
-    }
-
-    /// The first answer to a request, when it was answered and asked for the same change.
-    fn answered(&self, request_id: &str, change: i64) -> Result<Option<Balance>, Refusal> {
-        match self.requests.find(request_id) {
-            None => Ok(None),
-            Some(first) if first.change == change => {
-                Ok(Some(Balance { cents: first.cents, seq_nr: first.seq_nr }))
-            }
-            Some(_) => Err(Refusal::RequestIdReused { request_id: request_id.to_owned() }),
-        }
     }
 }
 

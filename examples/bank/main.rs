@@ -20,13 +20,12 @@
 //! | 500 | this account is broken: an operator must look |
 //! | 503 with `Retry-After` | not now: send it again with the same `request_id`; it counts once |
 //!
-//! A `request_id` is remembered while it is among the last 1,000 of its account, and for 24 hours while it is among the last
+//! A `request_id` is remembered (by [`Requests`](annals::actors::Requests)) while it is among the last 1,000 of its account, and for 24 hours while it is among the last
 //! 10,000.
 //!
 //! | file | what |
 //! |---|---|
 //! | `account.rs` | the aggregate: events, commands, decisions |
-//! | `requests.rs` | what an account remembers of answered requests |
 //! | `request.rs` | what a client sends, checked |
 //! | `http.rs`, `event_line.rs`, `problem.rs` | routes, the lines of `/events`, errors |
 
@@ -35,7 +34,6 @@ mod event_line;
 mod http;
 mod problem;
 mod request;
-mod requests;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;

@@ -75,7 +75,7 @@ fn a_known_request_id_with_another_body_is_422() {
     deposit(&mut client, "alice", 500, "a-1").answer();
     for response in [deposit(&mut client, "alice", 501, "a-1"), withdraw(&mut client, "alice", 500, "a-1")] {
         let error = response.error(422);
-        assert!(error.contains("a-1") && error.contains("another change"), "{error}");
+        assert!(error.contains("a-1") && error.contains("another request"), "{error}");
     }
     assert_eq!(client.get("/accounts/alice").unwrap().answer(), answer("alice", 500, 1));
 }
