@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 
 /// A value as JSON; one that has no JSON form is shown by what serde says about it.
 pub(super) fn value<T: Serialize>(of: &T) -> Value {
-    serde_json::to_value(of).unwrap_or_else(|error| json!({ "has no JSON form": error.to_string() }))
+    let value = serde_json::to_value(of);
+    // JSON text holds numbers of 128 bits, a `Value` does not: two that differ must not look alike.
+    let value = value.or_else(|_| serde_json::to_string(of).map(Value::String));
+    value.unwrap_or_else(|error| json!({ "has no JSON form": error.to_string() }))
 }
 
 /// Names of stored events and what is in them.
@@ -27,8 +30,22 @@ pub(super) fn events<E: 'static>(events: &[E], adapter: &dyn EventAdapter<E>) ->
 
 fn payload(manifest: &str, codec: Codec, bytes: &Bytes) -> Value {
     let shown = match codec {
-        Codec::Json => serde_json::from_slice(bytes).ok(),
+        Codec::Json => serde_json::from_slice(bytes)
+            .ok()
+            .or_else(|| String::from_utf8(bytes.to_vec()).ok().map(Value::String)),
         _ => None,
     };
     json!({ manifest: shown.unwrap_or_else(|| Value::String(STANDARD.encode(bytes))) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_differ_never_look_alike() {
+        assert_ne!(value(&u128::MAX), value(&(u128::MAX - 1)));
+        assert_ne!(value(&f64::MIN_POSITIVE), value(&0.0));
+        assert_eq!(value(&7_u64), json!(7));
+    }
 }

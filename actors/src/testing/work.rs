@@ -55,3 +55,39 @@ impl Wake for Unpark {
         self.0.unpark();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_future_that_wakes_itself_is_driven_to_its_end() {
+        let mut left = 3;
+        let future = std::future::poll_fn(move |context| {
+            left -= 1;
+            context.waker().wake_by_ref();
+            if left == 0 { Poll::Ready(7) } else { Poll::Pending }
+        });
+        assert!(matches!(drive(future.boxed(), Duration::from_secs(10)), Ended::Done(7)));
+    }
+
+    #[test]
+    fn a_future_that_another_thread_wakes_is_driven_to_its_end() {
+        let (sender, receiver) = futures::channel::oneshot::channel();
+        let other = std::thread::spawn(move || sender.send(7).is_ok());
+        assert!(matches!(drive(receiver.boxed(), Duration::from_secs(10)), Ended::Done(Ok(7))));
+        assert!(other.join().unwrap());
+    }
+
+    #[test]
+    fn a_future_that_never_ends_or_panics_is_told_apart() {
+        let never = std::future::pending::<()>().boxed();
+        assert!(matches!(drive(never, Duration::ZERO), Ended::TimedOut));
+        let panics = async { panic!("no rate") }.boxed();
+        assert!(
+            matches!(drive::<()>(panics, Duration::ZERO), Ended::Panicked(message) if message == "no rate")
+        );
+    }
+}

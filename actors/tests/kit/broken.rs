@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use annals_actors::testing::Given;
 use annals_actors::{Context, Effect, Handle, NeverRejected, PersistentActor};
-use annals_migrations::{Command, Event};
+use annals_journal::{Envelope, Manifest};
+use annals_migrations::{AdaptError, Command, Encoded, Event, EventAdapter, KindAdapter};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -229,4 +230,37 @@ fn given_events_that_lose_a_field_are_found() {
     });
     assert!(failure.contains("the given events do not survive serialization"), "{failure}");
     assert!(failure.contains("-   \"sum\": 2"), "{failure}");
+}
+
+/// Stores every sum as 0.
+struct LossyAdapter(KindAdapter<Change>);
+
+impl EventAdapter<Change> for LossyAdapter {
+    fn to_journal(&self, event: &Change) -> Result<Encoded, AdaptError> {
+        match event {
+            Change::Added { .. } => self.0.to_journal(&Change::Added { by: 0 }),
+            other => self.0.to_journal(other),
+        }
+    }
+
+    fn from_journal(&self, stored: &Envelope, each: &mut dyn FnMut(Change)) -> Result<(), AdaptError> {
+        self.0.from_journal(stored, each)
+    }
+
+    fn manifests(&self) -> Vec<(Manifest, u32)> {
+        self.0.manifests()
+    }
+}
+
+#[test]
+fn an_adapter_that_loses_something_is_found() {
+    let failure = failure_of(|| {
+        Given::<Broken>::new()
+            .event_adapter(LossyAdapter(KindAdapter::new("broken").unwrap()))
+            .when(Do { fault: Fault::None })
+            .then_reply(1);
+    });
+    assert!(failure.contains("broken.added does not survive serialization"), "{failure}");
+    assert!(failure.contains("-   \"sum\": 1"), "{failure}");
+    assert!(failure.contains("+   \"sum\": 0"), "{failure}");
 }

@@ -21,6 +21,18 @@ fn a_sound_aggregate_survives_every_story() {
         .check();
 }
 
+#[test]
+fn stories_are_a_strategy_for_a_proptest_of_ones_own() {
+    let property = Property::<Account>::of(|| Kind::new().service(Rate(3)).service(Letters::default()))
+        .command(Just(Open))
+        .command((1..100i64).prop_map(|cents| Deposit { cents }))
+        .steps(5);
+    let stories = property.stories();
+    proptest!(ProptestConfig { cases: 20, failure_persistence: None, ..ProptestConfig::default() }, |(story in stories)| {
+        prop_assert_eq!(property.tell(&story), Ok(()));
+    });
+}
+
 /// Keeps something that no snapshot keeps, and more.
 #[derive(Default, Serialize, Deserialize)]
 struct Tally {
