@@ -49,6 +49,9 @@ struct GuideEffects;
 #[doc = include_str!("../docs/guide/snapshots.md")]
 struct GuideSnapshots;
 #[cfg(doctest)]
+#[doc = include_str!("../docs/guide/actors.md")]
+struct GuideActors;
+#[cfg(doctest)]
 #[doc = include_str!("../docs/guide/patterns.md")]
 struct GuidePatterns;
 #[cfg(doctest)]

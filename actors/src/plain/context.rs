@@ -11,23 +11,25 @@ use tracing::error;
 use super::cell::{AnyCell, Cell};
 use super::event_stream::Registration;
 use super::mailbox::Halt;
+use super::piped::Piped;
 use super::system::pool;
 use super::timers::Timers;
 use super::{
     Actor, ActorId, ActorPath, ActorRef, ActorSystem, BoxError, DeadLetterReason, Group, Props, Publishable,
-    Published, SpawnError, StashFull, Terminated, TimerKey,
+    Published, SpawnError, StashFull, Terminated, TimerKey, TooMuchUnderWay,
 };
 
 /// What an actor can do besides handling its messages: spawn children, watch, start timers, put messages aside, change its
 /// behaviour, stop.
 ///
-/// Timers, watches, subscriptions, and a changed behaviour belong to the instance: they end when it is restarted, and the new
+/// Timers, piped work, watches, subscriptions, and a changed behaviour belong to the instance: they end when it is restarted, and the new
 /// instance sets them up in [`Signal::Started`](super::Signal::Started). Children stop then too; what was stashed is handled
 /// by the new instance first.
 pub struct ActorContext<A: Actor> {
     pub(crate) cell: Arc<Cell<A::Message>>,
     pub(crate) children: HashMap<ActorId, (ActorPath, Arc<dyn AnyCell>)>,
     pub(crate) timers: Timers<A::Message>,
+    pub(crate) piped: Piped<A::Message>,
     pub(crate) behavior: Option<Behavior<A>>,
     /// Handled before anything from the mailbox.
     pub(crate) unstashed: VecDeque<A::Message>,
@@ -68,6 +70,7 @@ impl<A: Actor> ActorContext<A> {
             cell,
             children: HashMap::new(),
             timers: Timers::new(),
+            piped: Piped::new(),
             behavior: None,
             unstashed: VecDeque::new(),
             leaving: false,
@@ -293,6 +296,51 @@ impl<A: Actor> ActorContext<A> {
         self.subscriptions.push(registration);
     }
 
+    /// Runs a future beside the actor's turns, and brings what it yields as a message, before those of the mailbox: so that it need
+    /// not be awaited in a handler, which keeps all other messages waiting.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use annals_actors::plain::{Actor, ActorContext, ActorRef, BoxError, NoAnswer, ReplyTo};
+    /// # enum Till { Total { reply_to: ReplyTo<u64> } }
+    /// # struct Accountant { till: ActorRef<Till> }
+    /// enum Message {
+    ///     Audit,
+    ///     Counted(Result<u64, NoAnswer>),
+    /// }
+    ///
+    /// # impl Actor for Accountant {
+    /// # type Message = Message;
+    /// async fn receive(&mut self, message: Message, ctx: &mut ActorContext<Self>) -> Result<(), BoxError> {
+    ///     match message {
+    ///         Message::Audit => {
+    ///             let till = self.till.clone();
+    ///             let count = async move { till.ask(|reply_to| Till::Total { reply_to }, Duration::from_secs(1)).await };
+    ///             ctx.pipe_to_self(count, Message::Counted)?;
+    ///         }
+    ///         Message::Counted(total) => println!("{total:?}"),
+    ///     }
+    ///     Ok(())
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// A panic in it is a failure of the actor. A graceful stop waits for it; otherwise it is cancelled with the instance.
+    ///
+    /// # Errors
+    /// [`TooMuchUnderWay`] when 1,024 are under way; the future is dropped.
+    pub fn pipe_to_self<T: Send + 'static>(
+        &mut self,
+        work: impl Future<Output = T> + Send + 'static,
+        message: impl FnOnce(T) -> A::Message + Send + 'static,
+    ) -> Result<(), TooMuchUnderWay> {
+        if self.piped.len() >= MAX_PIPED {
+            return Err(TooMuchUnderWay { actor: self.path().clone(), most: MAX_PIPED });
+        }
+        self.piped.spawn(async move { message(work.await) });
+        Ok(())
+    }
+
     /// Has this actor stop gracefully, as [`ActorRef::stop`].
     pub fn stop(&mut self) {
         self.cell.halt(Halt::Drain);
@@ -315,6 +363,7 @@ impl<A: Actor> ActorContext<A> {
     /// Ends what belongs to the instance.
     pub(crate) fn forget_instance(&mut self) {
         self.timers.clear();
+        self.piped.clear();
         self.behavior = None;
         self.subscriptions.clear();
         for (_, watch) in self.watching.drain() {
@@ -334,3 +383,6 @@ impl<A: Actor> fmt::Debug for ActorContext<A> {
             .finish_non_exhaustive()
     }
 }
+
+/// Futures of one actor that may be under way.
+const MAX_PIPED: usize = 1024;

@@ -124,6 +124,16 @@ pub struct StashFull {
     pub capacity: usize,
 }
 
+/// An actor has as many futures under way as it may. Begin fewer at once, or keep a list and go on when one is done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{actor} has {most} futures under way: begin the next when one is done")]
+pub struct TooMuchUnderWay {
+    /// Whose futures.
+    pub actor: ActorPath,
+    /// How many may be under way.
+    pub most: usize,
+}
+
 /// What made an actor fail.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -36,7 +36,7 @@
 //! ```
 //!
 //! An actor handles, in this order: control messages (children and watched actors that are gone, to stop), timers that are due,
-//! what was unstashed, its mailbox. What is bounded: mailbox, stash, the queue of each subscriber. What is not: children,
+//! piped work that is done, what was unstashed, its mailbox. What is bounded: mailbox, stash, piped work, the queue of each subscriber. What is not: children,
 //! watches and timers, which the actor itself makes, and control messages, of which each of these has at most one on the way.
 
 mod actor;
@@ -72,9 +72,10 @@ pub use actor_path::{ActorId, ActorPath};
 mod failure;
 pub use failure::{
     ActorFailure, BoxError, DeathPact, NoAnswer, NotDelivered, ShutdownTimedOut, SpawnError, StashFull,
-    Undeliverable,
+    TooMuchUnderWay, Undeliverable,
 };
 
 mod cell;
 mod lifecycle;
+mod piped;
 mod runner;

@@ -1,11 +1,12 @@
 //! Performs what a [`Lifecycle`] asks for: one task for each actor.
 
 use std::collections::VecDeque;
+use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use futures::FutureExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, warn};
 
 use super::cell::{AnyCell, Cell};
@@ -107,7 +108,7 @@ impl<A: Actor> Runner<A> {
                         handled += 1;
                         continue;
                     }
-                    if self.lifecycle.is_draining() {
+                    if self.lifecycle.is_draining() && self.ctx.piped.len() == 0 {
                         self.step(Input::Drained);
                         continue;
                     }
@@ -115,11 +116,17 @@ impl<A: Actor> Runner<A> {
                 }
                 Phase::Clearing(_) | Phase::Starting | Phase::Stopped => None,
             };
+            let running = *self.lifecycle.phase() == Phase::Running;
             let woken = self.ctx.cell.inbox.woken();
-            match wake_at {
-                // Either way the loop looks at everything again.
-                Some(at) => drop(timeout_at(at, woken).await),
-                None => woken.await,
+            // Whatever wakes it, the loop looks at everything again.
+            let done = tokio::select! {
+                biased;
+                () = woken => None,
+                () = until(wake_at) => None,
+                done = self.ctx.piped.next(), if running => Some(done),
+            };
+            if let Some(done) = done {
+                self.handle(done).await;
             }
         }
     }
@@ -200,30 +207,38 @@ impl<A: Actor> Runner<A> {
         }
     }
 
-    /// Handles what is next: timers that are due, then what was unstashed, then the mailbox. `false`: there is nothing.
+    /// Handles what is next: timers that are due, then piped work, what was unstashed, the mailbox. `false`: there is nothing.
     async fn handle_next(&mut self) -> bool {
-        let message = match self.due_timer() {
-            Ok(Some(message)) => message,
-            Ok(None) => match self.ctx.unstashed.pop_front() {
-                Some(message) => message,
+        let next = self.due_timer().transpose().or_else(|| self.ctx.piped.try_next());
+        let message = match next {
+            Some(message) => message,
+            None => match self.ctx.unstashed.pop_front() {
+                Some(message) => Ok(message),
                 None => match self.ctx.cell.inbox.next_message() {
                     Some(message) => {
                         self.ctx.cell.system.metrics.waiting_messages.decrement(1.0);
-                        message
+                        Ok(message)
                     }
                     None => return false,
                 },
             },
-            Err(failure) => {
-                self.fail(failure);
-                return true;
-            }
         };
-        self.ctx.cell.system.metrics.messages.increment(1);
-        if let Err(failure) = self.receive(message).await {
+        self.handle(message).await;
+        true
+    }
+
+    /// Handles a message, or fails with what prevented it.
+    async fn handle(&mut self, message: Result<A::Message, ActorFailure>) {
+        let result = match message {
+            Ok(message) => {
+                self.ctx.cell.system.metrics.messages.increment(1);
+                self.receive(message).await
+            }
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = result {
             self.fail(failure);
         }
-        true
     }
 
     fn due_timer(&mut self) -> Result<Option<A::Message>, ActorFailure> {
@@ -313,6 +328,14 @@ impl<A: Actor> Drop for Runner<A> {
         if !self.finished {
             self.finish(TerminationReason::Aborted);
         }
+    }
+}
+
+/// Waits until then; for ever without a time.
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => pending().await,
     }
 }
 

@@ -1,4 +1,4 @@
-//! Timers, stash, behaviour change.
+//! Timers, piped work, stash, behaviour change.
 
 use annals_actors::plain::{ActorSystem, DeadLetterReason, Published};
 use tokio::time::sleep;
@@ -121,4 +121,61 @@ async fn what_is_stashed_at_the_end_becomes_dead_letters() {
     probe.terminated().await;
     let Published::Event(letter) = letters.next().await else { panic!() };
     assert_eq!((letter.reason, letter.recipient.as_str()), (DeadLetterReason::Stopped, "test/probe"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn piped_work_does_not_keep_messages_waiting() {
+    let (_system, probe) = one(&Log::default());
+    within(&probe, |_, ctx| ctx.pipe_to_self(sleep(SEC), |()| Message::Note("piped")).unwrap()).await;
+    probe.tell(Message::Note("message")).await.unwrap();
+    assert_eq!(notes(&probe).await, ["message"]);
+    sleep(2 * SEC).await;
+    assert_eq!(notes(&probe).await, ["message", "piped"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_piped_work_is_a_failure_of_the_actor_and_cancels_the_rest() {
+    let log = Log::default();
+    let (_system, probe) = one(&log);
+    within(&probe, |_, ctx| {
+        ctx.pipe_to_self(sleep(5 * SEC), |()| Message::Note("cancelled")).unwrap();
+        ctx.pipe_to_self(sleep(SEC), |()| panic!("no message")).unwrap();
+    })
+    .await;
+    sleep(10 * SEC).await;
+    assert_eq!(notes(&probe).await, [""; 0]);
+    assert_eq!(log.lines(), ["probe: Started", "probe: PreRestart", "probe: Started"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_graceful_stop_waits_for_piped_work_and_one_at_once_does_not() {
+    let log = Log::default();
+    for name in ["graceful", "at-once"] {
+        let system = ActorSystem::new("test");
+        let probe = system.spawn(name, props(&log)).unwrap();
+        within(&probe, |_, ctx| ctx.pipe_to_self(sleep(SEC), |()| Message::Note("piped")).unwrap()).await;
+        if name == "graceful" {
+            probe.stop()
+        } else {
+            probe.stop_now()
+        }
+        probe.terminated().await;
+    }
+    assert!(log.lines().contains(&"graceful piped".to_owned()));
+    assert!(!log.lines().contains(&"at-once piped".to_owned()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn piped_work_is_bounded() {
+    let (_system, probe) = one(&Log::default());
+    within(&probe, |_, ctx| {
+        for _ in 0..1024 {
+            ctx.pipe_to_self(sleep(SEC), |()| Message::Note("x")).unwrap();
+        }
+        let refused = ctx.pipe_to_self(sleep(SEC), |()| Message::Note("x")).unwrap_err();
+        assert!(refused.to_string().contains("begin the next when one is done"), "{refused}");
+    })
+    .await;
+    sleep(2 * SEC).await;
+    assert_eq!(notes(&probe).await.len(), 1024);
 }

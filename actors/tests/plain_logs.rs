@@ -1,0 +1,119 @@
+//! What an operator reads of plain actors. Only one test runs actors here, so that no other tells tracing that nobody listens.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use annals_actors::plain::{
+    Actor, ActorContext, ActorSystem, BoxError, Props, Published, Subscription, SupervisorStrategy,
+};
+use annals_actors::telemetry;
+use tracing::field::{Field, Visit};
+use tracing::span;
+
+/// Fails at each message.
+struct Bad;
+
+impl Actor for Bad {
+    type Message = u32;
+
+    async fn receive(&mut self, number: u32, _: &mut ActorContext<Self>) -> Result<(), BoxError> {
+        Err(format!("cannot do {number}").into())
+    }
+}
+
+#[test]
+fn failures_and_dead_letters_are_logged_with_reason_and_recipient_and_a_flood_is_not() {
+    let lines = Lines::default();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    tracing::subscriber::with_default(lines.clone(), || runtime.block_on(story()));
+    let lines = lines.0.lock().unwrap();
+    let with = |text: &str| lines.iter().filter(|line| line.contains(text)).collect::<Vec<_>>();
+    let [restart] = with("actor failed: restarts")[..] else { panic!("{lines:#?}") };
+    assert!(restart.contains("actor=shop/bad") && restart.contains("failure=cannot do 1"), "{restart}");
+    assert!(restart.contains("after=1"), "{restart}");
+    let [stop] = with("actor failed: stops for good, spawn it again")[..] else { panic!("{lines:#?}") };
+    assert!(stop.contains("failure=cannot do 2"), "{stop}");
+    let letters = with("dead letter");
+    assert_eq!(letters.len(), 11, "ten of the flood, and one ten seconds later: {letters:#?}");
+    for letter in &letters {
+        assert!(letter.contains("recipient=shop/bad") && letter.contains("reason=\"stopped\""), "{letter}");
+        assert!(letter.contains("message_type=\"u32\""), "{letter}");
+    }
+    assert!(letters[10].contains("not_logged_before=990"), "{}", letters[10]);
+}
+
+async fn story() {
+    let system = ActorSystem::new("shop");
+    let mut letters = system.dead_letters(2_000);
+    let once = SupervisorStrategy::restart().limit(1, Duration::from_secs(60));
+    let bad = system.spawn("bad", Props::new(|| Bad).supervisor(once)).unwrap();
+    for number in [1, 2] {
+        bad.tell(number).await.unwrap();
+    }
+    bad.terminated().await;
+    for _ in 0..1_000 {
+        bad.try_tell(3).unwrap_err();
+    }
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    bad.try_tell(3).unwrap_err();
+    assert_eq!(heard(&mut letters), 1_001, "who listens hears of all");
+}
+
+fn heard<E>(letters: &mut Subscription<E>) -> usize {
+    std::iter::from_fn(|| letters.try_next()).filter(|item| matches!(item, Published::Event(_))).count()
+}
+
+#[test]
+fn the_guide_names_metrics_and_log_lines_that_exist() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/guide/actors.md");
+    // The packaged crate has no guide.
+    let Ok(guide) = std::fs::read_to_string(page) else { return };
+    let declared = include_str!("../src/telemetry.rs");
+    let metrics: Vec<_> =
+        guide.split('`').filter(|word| word.starts_with("annals_actor_") && !word.contains(' ')).collect();
+    assert!(metrics.len() > 6 && metrics.contains(&telemetry::DEAD_LETTERS));
+    for metric in metrics {
+        assert!(declared.contains(&format!("\"{metric}\"")), "{metric}");
+    }
+    let logged =
+        concat!(include_str!("../src/plain/runner.rs"), include_str!("../src/plain/dead_letters.rs"));
+    for line in guide.split("log line `").skip(1).filter_map(|rest| rest.split('`').next()) {
+        assert!(logged.contains(line), "{line}");
+    }
+}
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Lines {
+    fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
+        span::Id::from_u64(1)
+    }
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut line = String::new();
+        event.record(&mut Line(&mut line));
+        self.0.lock().unwrap().push(line);
+    }
+
+    fn record(&self, _: &span::Id, _: &span::Record<'_>) {}
+    fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
+    fn enter(&self, _: &span::Id) {}
+    fn exit(&self, _: &span::Id) {}
+}
+
+struct Line<'a>(&'a mut String);
+
+impl Visit for Line<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0.push_str(&format!(" {}={value:?}", field.name()));
+    }
+}
