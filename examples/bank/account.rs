@@ -4,14 +4,18 @@ use annals::actors::{KeepRequests, RequestIdReused, Requests};
 use annals::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::transit::{GiveBack, Part, Pay, Settle, Take, Transit};
+
 /// An account: a balance and the requests that made it.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Account {
-    cents: u64,
-    /// Number of the newest event: each change is one.
-    seq_nr: u64,
+    pub(crate) cents: u64,
+    /// Number of the newest event.
+    pub(crate) seq_nr: u64,
     /// Answered requests: each asked for a change, in cents; a withdrawal is below zero.
     requests: Requests<i64, Balance>,
+    /// Transfers that are not over.
+    pub(crate) transit: Transit,
 }
 
 /// What happened to an account.
@@ -21,24 +25,46 @@ pub(crate) enum AccountEvent {
     Deposited { cents: u64, request_id: String, at: u64 },
     /// Money went out.
     Withdrawn { cents: u64, request_id: String, at: u64 },
+    /// Money went out into a transfer.
+    TransferPaid { transfer: String, cents: u64 },
+    /// Money came in from a transfer.
+    TransferTaken { transfer: String, cents: u64 },
+    /// Money came back from a transfer that failed.
+    TransferGivenBack { transfer: String, cents: u64 },
+    /// A transfer is over.
+    TransferSettled { transfer: String },
 }
 
 impl PersistentActor for Account {
     const KIND: &'static str = "account";
-    // 2: remembered requests have another shape.
-    const STATE_VERSION: u32 = 2;
+    // 3: transfers that are not over.
+    const STATE_VERSION: u32 = 3;
     type Event = AccountEvent;
-    type Commands = (Deposit, Withdraw, ReadBalance);
+    type Commands = (Deposit, Withdraw, ReadBalance, Pay, Take, GiveBack, Settle);
 
     fn apply(&mut self, event: &AccountEvent) {
-        let (change, request_id, at) = match event {
-            AccountEvent::Deposited { cents, request_id, at } => (signed(*cents), request_id, *at),
-            AccountEvent::Withdrawn { cents, request_id, at } => (-signed(*cents), request_id, *at),
-        };
-        self.cents = self.cents.saturating_add_signed(change);
         self.seq_nr += 1;
-        let at = Timestamp::from_micros(at);
-        self.requests.remember(request_id.as_str(), change, self.balance(), at, &KeepRequests::DEFAULT);
+        match event {
+            AccountEvent::Deposited { cents, request_id, at } => {
+                self.change_by(signed(*cents), request_id, *at);
+            }
+            AccountEvent::Withdrawn { cents, request_id, at } => {
+                self.change_by(-signed(*cents), request_id, *at);
+            }
+            AccountEvent::TransferPaid { transfer, cents } => {
+                self.cents = self.cents.saturating_sub(*cents);
+                self.transit.remember(transfer, Part::Paid { cents: *cents });
+            }
+            AccountEvent::TransferTaken { transfer, cents } => {
+                self.cents = self.cents.saturating_add(*cents);
+                self.transit.remember(transfer, Part::Took);
+            }
+            AccountEvent::TransferGivenBack { transfer, cents } => {
+                self.cents = self.cents.saturating_add(*cents);
+                self.transit.forget(transfer);
+            }
+            AccountEvent::TransferSettled { transfer } => self.transit.forget(transfer),
+        }
     }
 }
 
@@ -76,6 +102,14 @@ pub(crate) enum Refusal {
     TooMuch,
     #[error(transparent)]
     RequestIdReused(#[from] RequestIdReused),
+    #[error(transparent)]
+    NeverUsed(#[from] NeverUsed),
+    #[error("too late: the transfer took longer than it may; begin another one with a new request_id")]
+    TooLate,
+    #[error(
+        "too many transfers of this account are under way; begin another one later with a new request_id"
+    )]
+    TooManyTransfers,
 }
 
 /// There is no event of this account.
@@ -97,7 +131,7 @@ impl Handle<Deposit> for Account {
             Ok(Some(first_answer)) => return ctx.reply(*first_answer),
             Ok(None) => {}
         }
-        if self.cents.checked_add(cents).is_none_or(|sum| sum > MAX_CENTS) {
+        if !self.has_room_for(cents) {
             return ctx.reject(Refusal::TooMuch);
         }
         let at = ctx.now().as_micros();
@@ -136,6 +170,12 @@ impl Handle<ReadBalance> for Account {
 impl Account {
     fn balance(&self) -> Balance {
         Balance { cents: self.cents, seq_nr: self.seq_nr }
+    }
+
+    fn change_by(&mut self, change: i64, request_id: &str, at: u64) {
+        self.cents = self.cents.saturating_add_signed(change);
+        let at = Timestamp::from_micros(at);
+        self.requests.remember(request_id, change, self.balance(), at, &KeepRequests::DEFAULT);
     }
 }
 

@@ -11,7 +11,7 @@ use axum::http::{StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use futures::StreamExt;
 use serde::Serialize;
 use tokio::sync::Semaphore;
@@ -20,20 +20,25 @@ use crate::account::{Account, Balance, Deposit, NeverUsed, ReadBalance, Withdraw
 use crate::event_line::event_line;
 use crate::problem::Problem;
 use crate::request::{AccountId, BODY_BYTES, Change};
+use crate::transfer_http as transfer;
+use crate::transfers::Transfers;
 
 /// The routes of the service.
-pub(crate) fn routes(node: Node) -> Router {
+pub(crate) fn routes(node: Node, transfers: Transfers) -> Router {
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
     Router::new()
         .route("/accounts/{id}/deposit", post(deposit))
         .route("/accounts/{id}/withdraw", post(withdraw))
         .route("/accounts/{id}/events", get(events))
         .route("/accounts/{id}", get(balance))
+        .route("/transfers", post(transfer::begin))
+        .route("/transfers/{id}", get(transfer::show))
         .layer(middleware::from_fn_with_state(in_flight, bounded))
         .route("/healthz", get(healthz))
         .fallback(no_such_page)
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(Extension(transfers))
         .with_state(node)
 }
 
@@ -104,7 +109,7 @@ async fn no_such_method() -> Problem {
 }
 
 const PAGES: &str = "POST /accounts/{id}/deposit, POST /accounts/{id}/withdraw, GET /accounts/{id}, \
-                     GET /accounts/{id}/events, GET /healthz";
+                     GET /accounts/{id}/events, POST /transfers, GET /transfers/{id}, GET /healthz";
 
 /// What a change and a look at the balance are answered.
 #[derive(Debug, Serialize)]

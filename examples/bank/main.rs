@@ -9,14 +9,18 @@
 //! curl -X POST localhost:8080/accounts/alice/withdraw -d '{"cents": 200, "request_id": "a-2"}'
 //! curl localhost:8080/accounts/alice
 //! curl localhost:8080/accounts/alice/events
+//! curl -X POST localhost:8080/transfers -d '{"from": "alice", "to": "bob", "cents": 100, "request_id": "t-1"}'
+//! curl localhost:8080/transfers/t-1
 //! ```
 //!
 //! | answer | when |
 //! |---|---|
 //! | 200 `{"id","cents","seq_nr"}` | done and on disk; the first answer, when this `request_id` was answered before |
+//! | 200 `{"id","state":"completed"}` | the transfer is done; its id is its `request_id`, for ever |
+//! | 202 with `Location` | the transfer takes longer than 5 s, or than `Prefer: wait=seconds`: look there |
 //! | 400, 413 | not a request: bad JSON, no `request_id`, cents that are no whole number above zero, a bad account id |
 //! | 404 | this account was never used |
-//! | 422 | the account says no (nothing is remembered of it), or the `request_id` was used for another change |
+//! | 422 | the transfer failed, and the sender has what it had; or the account says no (nothing is remembered of it), or the `request_id` was used for another change |
 //! | 500 | this account is broken: an operator must look |
 //! | 503 with `Retry-After` | not now: send it again with the same `request_id`; it counts once |
 //!
@@ -26,6 +30,10 @@
 //! | file | what |
 //! |---|---|
 //! | `account.rs` | the aggregate: events, commands, decisions |
+//! | `transit.rs` | what an account does for a transfer |
+//! | `transfer.rs` | the transfer: a process over two accounts, as a persistent actor |
+//! | `transfers.rs` | drives transfers to their end, also after a crash |
+//! | `transfer_http.rs` | the transfer's routes |
 //! | `request.rs` | what a client sends, checked |
 //! | `http.rs`, `event_line.rs`, `problem.rs` | routes, the lines of `/events`, errors |
 
@@ -34,6 +42,10 @@ mod event_line;
 mod http;
 mod problem;
 mod request;
+mod transfer;
+mod transfer_http;
+mod transfers;
+mod transit;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -49,6 +61,8 @@ use tokio::sync::oneshot;
 use tracing_subscriber::EnvFilter;
 
 use account::Account;
+use transfer::Transfer;
+use transfers::Transfers;
 
 /// A bank over HTTP: deposits, withdrawals and balances that survive every crash.
 #[derive(Debug, Parser)]
@@ -60,6 +74,9 @@ struct Options {
     /// Address and port to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: String,
+    /// How long the accounts of a transfer may take to agree, in milliseconds; then it fails and the sender has its money back.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 30_000)]
+    transfer_timeout_ms: u64,
     /// How log lines on standard error look; RUST_LOG chooses which (default: info).
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log: LogFormat,
@@ -106,13 +123,16 @@ fn init_logs(format: LogFormat) {
 #[tokio::main]
 async fn run(options: &Options) -> anyhow::Result<()> {
     let mut terminated = Terminated::listen()?;
+    let transfers = Transfers::new(Duration::from_millis(options.transfer_timeout_ms));
     let node = Annals::builder("bank")
         .journal(&options.journal)
         .entity::<Account>()
+        .kind(Kind::<Transfer>::new().service(transfers.clone()))
         .ask_timeout(ANSWER_WITHIN)
         .start()
         .await
         .context("the bank cannot start; see --journal")?;
+    transfers.resume(&node).await.context("transfers under way could not be found; see --journal")?;
     let listener = TcpListener::bind(&options.listen).await.with_context(|| {
         format!("cannot listen on {}; choose another address with --listen", options.listen)
     })?;
@@ -124,9 +144,10 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         // Answers are small and complete: waiting for more to send would only delay them.
         let _ = connection.set_nodelay(true);
     });
-    let server = axum::serve(listener, http::routes(node.clone())).with_graceful_shutdown(async {
-        let _ = stopped.await;
-    });
+    let server =
+        axum::serve(listener, http::routes(node.clone(), transfers.clone())).with_graceful_shutdown(async {
+            let _ = stopped.await;
+        });
     let mut server = tokio::spawn(server.into_future());
     tokio::select! {
         ended = &mut server => ended.context("the HTTP server died")?.context("the HTTP server failed")?,
@@ -142,6 +163,9 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     tokio::time::timeout(PATIENCE, node.shutdown())
         .await
         .with_context(|| format!("the journal did not take what was left within {PATIENCE:?}"))?;
+    if tokio::time::timeout(PATIENCE, transfers.ended()).await.is_err() {
+        tracing::warn!("transfers are still under way; the next start goes on with them");
+    }
     tracing::info!("stopped");
     Ok(())
 }

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use crate::account::{NeverUsed, Refusal};
+use crate::transfer::OtherTransfer;
 
 /// A status and a sentence that says what to do next.
 #[derive(Debug)]
@@ -26,6 +27,11 @@ impl Problem {
     /// There is nothing of this name.
     pub(crate) fn not_found(error: impl Into<String>) -> Self {
         Self { status: StatusCode::NOT_FOUND, error: error.into() }
+    }
+
+    /// The bank understands the request and says no.
+    pub(crate) fn refused(error: impl Into<String>) -> Self {
+        Self { status: StatusCode::UNPROCESSABLE_ENTITY, error: error.into() }
     }
 
     /// Not now: the same request may succeed later. The answer carries `Retry-After`.
@@ -46,9 +52,7 @@ impl Problem {
 impl From<AskError<Refusal>> for Problem {
     fn from(error: AskError<Refusal>) -> Self {
         match error {
-            AskError::Rejected(refusal) => {
-                Self { status: StatusCode::UNPROCESSABLE_ENTITY, error: refusal.to_string() }
-            }
+            AskError::Rejected(refusal) => Self::refused(refusal.to_string()),
             AskError::Failed(failure) => failure.into(),
             AskError::Unknown(unknown) => unknown.into(),
         }
@@ -59,6 +63,26 @@ impl From<AskError<NeverUsed>> for Problem {
     fn from(error: AskError<NeverUsed>) -> Self {
         match error {
             AskError::Rejected(never_used) => Self::not_found(never_used.to_string()),
+            AskError::Failed(failure) => failure.into(),
+            AskError::Unknown(unknown) => unknown.into(),
+        }
+    }
+}
+
+impl From<AskError<OtherTransfer>> for Problem {
+    fn from(error: AskError<OtherTransfer>) -> Self {
+        match error {
+            AskError::Rejected(other) => Self::refused(other.to_string()),
+            AskError::Failed(failure) => failure.into(),
+            AskError::Unknown(unknown) => unknown.into(),
+        }
+    }
+}
+
+impl From<AskError<NeverRejected>> for Problem {
+    fn from(error: AskError<NeverRejected>) -> Self {
+        match error {
+            AskError::Rejected(never) => match never {},
             AskError::Failed(failure) => failure.into(),
             AskError::Unknown(unknown) => unknown.into(),
         }

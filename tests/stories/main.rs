@@ -15,3 +15,5 @@ mod http_client;
 mod loans;
 mod snapshots;
 mod teller;
+mod transfers;
+mod transfers_kill;

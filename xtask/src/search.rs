@@ -53,6 +53,11 @@ pub(crate) const ALL: &[Search] = &[
         test: "every_answered_change_survives_kill_9_exactly_once",
     },
     Search {
+        name: "bank: killed while money moves between accounts",
+        file: "tests/stories/transfers_kill.rs",
+        test: "no_cent_comes_or_goes_under_kill_9",
+    },
+    Search {
         name: "bank: taken over by a second process while clients change accounts",
         file: "tests/stories/bank_takeover.rs",
         test: "two_banks_on_one_file_lose_and_double_nothing",
