@@ -96,12 +96,13 @@ fn work_to_the_end(file: &Path, clerks: &mut [Clerk]) -> Outcomes {
         clerk.work(Client::new(bank.address), &AtomicBool::new(false));
     }
     let mut outcomes = Outcomes::default();
+    let latest = Instant::now() + Duration::from_secs(60);
     for (id, answered) in clerks.iter().flat_map(|clerk| &clerk.sent) {
         let state = loop {
             let shown = client.get(&format!("/transfers/{id}")).unwrap();
             let shown: Value = serde_json::from_str(&shown.body).unwrap();
             match shown["state"].as_str().unwrap() {
-                "started" | "giving_back" => {}
+                "started" | "giving_back" => assert!(Instant::now() < latest, "{id} never ends: {shown}"),
                 state => break state.to_owned(),
             }
         };
@@ -114,7 +115,6 @@ fn work_to_the_end(file: &Path, clerks: &mut [Clerk]) -> Outcomes {
     let cents: u64 =
         (0..ACCOUNTS).map(|number| client.get(&format!("/accounts/{number}")).unwrap().answer().cents).sum();
     assert_eq!(cents, TOTAL as u64, "the accounts alone");
-    let latest = Instant::now() + Duration::from_secs(60);
     while announced(file) > 0 {
         assert!(Instant::now() < latest, "a transfer that is over would be gone on with for ever");
     }
