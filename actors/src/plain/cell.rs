@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -21,7 +22,7 @@ pub(crate) struct Cell<M> {
 }
 
 enum Watchers {
-    Alive(Vec<Arc<dyn AnyCell>>),
+    Alive(BTreeMap<ActorId, Arc<dyn AnyCell>>),
     Gone(TerminationReason),
 }
 
@@ -43,7 +44,7 @@ impl<M: Send + 'static> Cell<M> {
             path,
             inbox: Inbox::new(mailbox),
             system,
-            watchers: Mutex::new(Watchers::Alive(Vec::new())),
+            watchers: Mutex::new(Watchers::Alive(BTreeMap::new())),
             gone: Notify::new(),
             task: OnceLock::new(),
             aborted: AtomicBool::new(false),
@@ -67,7 +68,7 @@ impl<M: Send + 'static> Cell<M> {
     pub(crate) fn terminated(&self, reason: TerminationReason) {
         let before = std::mem::replace(&mut *self.watchers(), Watchers::Gone(reason.clone()));
         if let Watchers::Alive(watchers) = before {
-            for watcher in watchers {
+            for watcher in watchers.into_values() {
                 watcher.control(Control::Terminated(self.notice(reason.clone())));
             }
         }
@@ -123,9 +124,7 @@ impl<M: Send + 'static> AnyCell for Cell<M> {
         let mut watchers = self.watchers();
         let reason = match &mut *watchers {
             Watchers::Alive(watchers) => {
-                if watchers.iter().all(|known| known.id() != watcher.id()) {
-                    watchers.push(watcher);
-                }
+                watchers.insert(watcher.id(), watcher);
                 return;
             }
             Watchers::Gone(reason) => reason.clone(),
@@ -136,7 +135,7 @@ impl<M: Send + 'static> AnyCell for Cell<M> {
 
     fn unwatched_by(&self, watcher: ActorId) {
         if let Watchers::Alive(watchers) = &mut *self.watchers() {
-            watchers.retain(|known| known.id() != watcher);
+            watchers.remove(&watcher);
         }
     }
 }

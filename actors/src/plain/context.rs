@@ -27,7 +27,7 @@ use super::{
 /// by the new instance first.
 pub struct ActorContext<A: Actor> {
     pub(crate) cell: Arc<Cell<A::Message>>,
-    pub(crate) children: HashMap<ActorId, (ActorPath, Arc<dyn AnyCell>)>,
+    pub(crate) children: HashMap<ActorPath, (ActorId, Arc<dyn AnyCell>)>,
     pub(crate) timers: Timers<A::Message>,
     pub(crate) piped: Piped<A::Message>,
     pub(crate) behavior: Option<Behavior<A>>,
@@ -109,13 +109,13 @@ impl<A: Actor> ActorContext<A> {
             return Err(SpawnError::Stopping { parent: self.path().clone() });
         }
         let path = self.path().child(name)?;
-        if self.children.values().any(|(taken, _)| *taken == path) {
+        if self.children.contains_key(&path) {
             return Err(SpawnError::NameTaken { path });
         }
         let system = Arc::clone(&self.cell.system);
         let parent = Arc::clone(&self.cell) as Arc<dyn AnyCell>;
         let child = system.launch(path.clone(), props, Some(parent), |_| Ok(()))?;
-        self.children.insert(child.id(), (path, child.any()));
+        self.children.insert(path, (child.id(), child.any()));
         Ok(child)
     }
 
@@ -162,7 +162,8 @@ impl<A: Actor> ActorContext<A> {
         }
     }
 
-    /// Has `message` come once, after a while. A timer with this key is replaced. Timers go before the mailbox.
+    /// Has `message` come once, after a while. A timer with this key is replaced. Timers go before the
+    /// mailbox; those that come due while a timer's message is handled let one message pass.
     pub fn start_single_timer(&mut self, key: impl Into<TimerKey>, after: Duration, message: A::Message) {
         self.timers.single(Instant::now(), key.into(), after, message);
     }
@@ -349,6 +350,13 @@ impl<A: Actor> ActorContext<A> {
     /// Has this actor stop after this message, as [`ActorRef::stop_now`].
     pub fn stop_now(&mut self) {
         self.cell.halt(Halt::Now);
+    }
+
+    /// Frees the name of a child that is gone.
+    pub(crate) fn forget_child(&mut self, child: &Terminated) {
+        if self.children.get(&child.path).is_some_and(|(id, _)| *id == child.id) {
+            self.children.remove(&child.path);
+        }
     }
 
     /// What the notice means; `None`: it is no longer watched.

@@ -30,6 +30,10 @@ pub(crate) struct Runner<A: Actor> {
     lifecycle: Lifecycle,
     actions: VecDeque<Action>,
     resting_until: Option<Instant>,
+    /// Timers that were due then are handled before anything else.
+    timers_until: Instant,
+    /// The last that was handled was one.
+    after_timer: bool,
     finished: bool,
 }
 
@@ -48,6 +52,8 @@ impl<A: Actor> Runner<A> {
             lifecycle,
             actions: actions.into(),
             resting_until: None,
+            timers_until: Instant::now(),
+            after_timer: false,
             finished: false,
         }
     }
@@ -187,7 +193,7 @@ impl<A: Actor> Runner<A> {
     async fn control(&mut self, control: Control) {
         match control {
             Control::ChildGone(child) => {
-                self.ctx.children.remove(&child.id);
+                self.ctx.forget_child(&child);
                 if let TerminationReason::Escalated(failure) = child.reason {
                     self.fail(ActorFailure::Child { child: child.path, failure: Box::new(failure) });
                 }
@@ -209,22 +215,40 @@ impl<A: Actor> Runner<A> {
 
     /// Handles what is next: timers that are due, then piped work, what was unstashed, the mailbox. `false`: there is nothing.
     async fn handle_next(&mut self) -> bool {
-        let next = self.due_timer().transpose().or_else(|| self.ctx.piped.try_next());
-        let message = match next {
-            Some(message) => message,
-            None => match self.ctx.unstashed.pop_front() {
-                Some(message) => Ok(message),
-                None => match self.ctx.cell.inbox.next_message() {
-                    Some(message) => {
-                        self.ctx.cell.system.metrics.waiting_messages.decrement(1.0);
-                        Ok(message)
-                    }
-                    None => return false,
-                },
-            },
-        };
-        self.handle(message).await;
+        // Timers that come due while one is handled let a message pass: a handler that takes longer than its timer's period
+        // would never get to its mailbox.
+        if !self.after_timer {
+            self.timers_until = Instant::now();
+        }
+        let mut next = self.due_timer().transpose();
+        self.after_timer = next.is_some();
+        if next.is_none() {
+            next = self.next_message();
+        }
+        // Who drains is at its end when no message waits, whatever its timers say.
+        if next.is_none() && !self.lifecycle.is_draining() {
+            self.timers_until = Instant::now();
+            next = self.due_timer().transpose();
+            self.after_timer = next.is_some();
+        }
+        match next {
+            Some(message) => self.handle(message).await,
+            None => return false,
+        }
         true
+    }
+
+    /// What comes after timers.
+    fn next_message(&mut self) -> Option<Result<A::Message, ActorFailure>> {
+        if let Some(message) = self.ctx.piped.try_next() {
+            return Some(message);
+        }
+        if let Some(message) = self.ctx.unstashed.pop_front() {
+            return Some(Ok(message));
+        }
+        let message = self.ctx.cell.inbox.next_message()?;
+        self.ctx.cell.system.metrics.waiting_messages.decrement(1.0);
+        Some(Ok(message))
     }
 
     /// Handles a message, or fails with what prevented it.
@@ -246,7 +270,7 @@ impl<A: Actor> Runner<A> {
             return Ok(None);
         }
         // A periodic timer makes its message with the user's code.
-        catch_unwind(AssertUnwindSafe(|| self.ctx.timers.due(Instant::now())))
+        catch_unwind(AssertUnwindSafe(|| self.ctx.timers.due(self.timers_until, Instant::now())))
             .map_err(|panic| ActorFailure::Panicked { message: panic_message(&*panic) })
     }
 

@@ -28,6 +28,7 @@ pub enum TerminationReason {
     Failed(ActorFailure),
     /// It failed, and its supervision said that its parent fails with it.
     Escalated(ActorFailure),
-    /// Its task was ended from outside: the time limit of a shutdown passed, or the runtime went away.
+    /// Its task was ended from outside, without [`PostStop`](super::Signal::PostStop): the time limit of a shutdown passed, or the
+    /// runtime went away.
     Aborted,
 }

@@ -74,10 +74,10 @@ impl<M> Timers<M> {
         self.by_time.first_key_value().map(|((at, _), _)| *at)
     }
 
-    /// The message of the timer that is due longest.
-    pub(crate) fn due(&mut self, now: Instant) -> Option<M> {
+    /// The message of the timer that is due longest, if it was due at `until`.
+    pub(crate) fn due(&mut self, until: Instant, now: Instant) -> Option<M> {
         let (at, _) = *self.by_time.first_key_value()?.0;
-        if at > now {
+        if at > until {
             return None;
         }
         let (_, key) = self.by_time.pop_first()?;
@@ -92,7 +92,7 @@ impl<M> Timers<M> {
             }
             Kind::FixedRate(every, mut make) => {
                 let message = make();
-                let missed = now.duration_since(at).as_nanos() / every.as_nanos();
+                let missed = now.saturating_duration_since(at).as_nanos() / every.as_nanos();
                 let periods = u32::try_from(missed).unwrap_or(u32::MAX - 1) + 1;
                 self.insert(key, at + every.saturating_mul(periods), Kind::FixedRate(every, make));
                 Some(message)
@@ -124,14 +124,18 @@ mod tests {
 
     const SEC: Duration = Duration::from_secs(1);
 
+    fn due<M>(timers: &mut Timers<M>, now: Instant) -> Option<M> {
+        timers.due(now, now)
+    }
+
     #[test]
     fn a_single_timer_comes_once_and_not_too_soon() {
         let (mut timers, now) = (Timers::new(), Instant::now());
         timers.single(now, "a".into(), SEC, 1);
-        assert_eq!(timers.due(now), None);
+        assert_eq!(due(&mut timers, now), None);
         assert_eq!(timers.next(), Some(now + SEC));
-        assert_eq!(timers.due(now + SEC), Some(1));
-        assert_eq!((timers.due(now + 9 * SEC), timers.next()), (None, None));
+        assert_eq!(due(&mut timers, now + SEC), Some(1));
+        assert_eq!((due(&mut timers, now + 9 * SEC), timers.next()), (None, None));
     }
 
     #[test]
@@ -140,7 +144,7 @@ mod tests {
         timers.single(now, "late".into(), 2 * SEC, 3);
         timers.single(now, "first".into(), SEC, 1);
         timers.single(now, "second".into(), SEC, 2);
-        let all: Vec<_> = std::iter::from_fn(|| timers.due(now + 5 * SEC)).collect();
+        let all: Vec<_> = std::iter::from_fn(|| due(&mut timers, now + 5 * SEC)).collect();
         assert_eq!(all, [1, 2, 3]);
     }
 
@@ -149,23 +153,23 @@ mod tests {
         let (mut timers, now) = (Timers::new(), Instant::now());
         timers.single(now, "a".into(), SEC, "old");
         timers.single(now, "a".into(), 2 * SEC, "new");
-        assert_eq!(timers.due(now + SEC), None);
+        assert_eq!(due(&mut timers, now + SEC), None);
         assert!(timers.is_active("a"));
         assert!(timers.cancel("a") && !timers.cancel("a"));
-        assert_eq!(timers.due(now + 9 * SEC), None);
+        assert_eq!(due(&mut timers, now + 9 * SEC), None);
     }
 
     #[test]
     fn a_fixed_delay_counts_from_when_it_came_a_fixed_rate_from_the_start() {
         let (mut timers, now) = (Timers::new(), Instant::now());
         timers.fixed_delay(now, "delay".into(), 2 * SEC, Box::new(|| "delay"));
-        assert_eq!(timers.due(now + 3 * SEC), Some("delay"));
+        assert_eq!(due(&mut timers, now + 3 * SEC), Some("delay"));
         assert_eq!(timers.next(), Some(now + 5 * SEC));
         timers.clear();
         timers.fixed_rate(now, "rate".into(), 2 * SEC, Box::new(|| "rate"));
-        assert_eq!(timers.due(now + 3 * SEC), Some("rate"));
+        assert_eq!(due(&mut timers, now + 3 * SEC), Some("rate"));
         assert_eq!(timers.next(), Some(now + 4 * SEC));
-        assert_eq!(timers.due(now + 11 * SEC), Some("rate"), "what was missed comes once");
+        assert_eq!(due(&mut timers, now + 11 * SEC), Some("rate"), "what was missed comes once");
         assert_eq!(timers.next(), Some(now + 12 * SEC));
     }
 
@@ -173,8 +177,18 @@ mod tests {
     fn a_period_of_nothing_does_not_spin() {
         let (mut timers, now) = (Timers::new(), Instant::now());
         timers.fixed_rate(now, "a".into(), Duration::ZERO, Box::new(|| ()));
-        assert!(timers.due(now).is_none());
-        assert!(timers.due(now + SHORTEST).is_some());
-        assert!(timers.due(now + SHORTEST).is_none());
+        assert!(due(&mut timers, now).is_none());
+        assert!(due(&mut timers, now + SHORTEST).is_some());
+        assert!(due(&mut timers, now + SHORTEST).is_none());
+    }
+
+    #[test]
+    fn a_timer_that_is_always_late_is_not_due_again_at_a_moment_that_has_passed() {
+        let (mut timers, now) = (Timers::new(), Instant::now());
+        timers.fixed_rate(now, "a".into(), SEC, Box::new(|| ()));
+        let began = now + SEC;
+        assert!(timers.due(began, now + 5 * SEC).is_some());
+        assert!(timers.due(began, now + 9 * SEC).is_none(), "so that others get their turn");
+        assert!(timers.due(now + 9 * SEC, now + 9 * SEC).is_some());
     }
 }

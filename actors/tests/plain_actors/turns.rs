@@ -58,6 +58,30 @@ async fn a_timer_goes_before_the_mailbox() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_timer_that_is_faster_than_its_handler_leaves_the_mailbox_its_turns() {
+    let log = Log::default();
+    let (_system, probe) = one(&log);
+    within(&probe, |_, ctx| {
+        ctx.start_timer_at_fixed_rate("t", SEC, || {
+            Message::Do(Box::new(|_, _| {
+                Box::pin(async {
+                    sleep(5 * SEC).await;
+                    Ok(())
+                })
+            }))
+        });
+    })
+    .await;
+    sleep(SEC * 3 / 2).await;
+    for note in ["a", "b", "c"] {
+        probe.tell(Message::Note(note)).await.unwrap();
+    }
+    probe.stop();
+    probe.terminated().await;
+    assert_eq!(log.lines()[1..4], ["probe a", "probe b", "probe c"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_timer_whose_message_cannot_be_made_is_a_failure_of_the_actor() {
     let log = Log::default();
     let (_system, probe) = one(&log);
