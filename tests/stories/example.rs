@@ -55,6 +55,11 @@ impl Bank {
         Self::spawn_with(file, &["--journal", &format!("{}?busy_timeout_ms=50", url(file))]).listening()
     }
 
+    /// The same, waiting for whoever else locks the file for as long as a story may take.
+    pub(crate) fn start_patient(file: &Path) -> Self {
+        Self::spawn_with(file, &["--journal", &format!("{}?busy_timeout_ms=120000", url(file))]).listening()
+    }
+
     /// Starts the process; its log goes to a file beside the journal.
     pub(crate) fn spawn(file: &Path) -> StartingBank {
         Self::spawn_with(file, &["--journal", &url(file)])
