@@ -1,27 +1,27 @@
 //! Performs what an [`Entity`] asks for: one task for each entity in memory.
 
+use std::collections::VecDeque;
 use std::future::pending;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_journal::{Head, Journal, JournalError, JournalExt, PersistenceId, ReplayRange, Replayed};
+use annals_journal::{Head, JournalError, PersistenceId, Replayed};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, FuturesOrdered};
 use futures::{FutureExt, StreamExt};
-use std::collections::VecDeque;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
-use tracing::{Instrument, Span, debug, error, warn};
+use tracing::{Span, debug, error, warn};
 
 use crate::delivery::Delivery;
 use crate::effect::SideEffect;
 use crate::entities::Entities;
-use crate::entity::{Action, Entity, Input, Report, StopReason, WorkOutput};
-use crate::node::Shared;
-use crate::panic::message;
-use crate::telemetry::{COMMAND_SPAN, RECOVERY_SPAN};
+use crate::entity::{Entity, Input, StopReason, WorkOutput};
+use crate::telemetry::COMMAND_SPAN;
 use crate::{Failure, PersistentActor};
+
+mod perform;
+mod report;
 
 /// Commands taken from the mailbox before the rest is looked after again.
 const BURST: usize = 128;
@@ -220,170 +220,6 @@ impl<A: PersistentActor> Driver<A> {
         }
     }
 
-    /// Performs the entity's actions.
-    fn perform(&mut self) {
-        let node = Arc::clone(&self.entities.node);
-        for action in self.entity.actions() {
-            match action {
-                Action::Write(write) => {
-                    let journal = Arc::clone(&node.journal);
-                    self.writes.push_back(async move { journal.write_one(write).await }.boxed());
-                }
-                Action::Release(delivery, effects) => {
-                    if delivery.release() {
-                        node.metrics.rejections.increment(1);
-                    }
-                    self.side_effects.extend(effects);
-                }
-                Action::Fail(delivery, failure) => {
-                    node.metrics.failures.increment(1);
-                    delivery.fail(failure);
-                }
-                Action::Unknown(delivery) => {
-                    node.metrics.unknown_outcomes.increment(1);
-                    delivery.unknown(&self.id);
-                }
-                Action::RefuseMailbox(failure) => {
-                    while let Ok(delivery) = self.mailbox.try_recv() {
-                        node.metrics.mailbox_depth.decrement(1.0);
-                        node.metrics.failures.increment(1);
-                        delivery.fail(failure.clone());
-                    }
-                    self.failure = Some(failure);
-                }
-                Action::Claim(token) => {
-                    let (journal, id) = (Arc::clone(&node.journal), self.id.clone());
-                    let (limit, permits) = (node.recovery_timeout, Arc::clone(&node.recoveries));
-                    let held = self.permit.take();
-                    if self.recovery.is_none() {
-                        self.recovery_began = Instant::now();
-                        self.recovery = tracing::info_span!(
-                            RECOVERY_SPAN,
-                            persistence_id = self.id.as_str(),
-                            seq_nr = tracing::field::Empty,
-                        );
-                    }
-                    self.step = Step::Once(
-                        async move {
-                            let permit = match held {
-                                Some(permit) => Some(permit),
-                                // Closed only when the node is gone; then there is nobody to bound.
-                                None => permits.acquire_owned().await.ok(),
-                            };
-                            let claimed = match timeout(limit, journal.claim(&id, token)).await {
-                                Ok(claimed) => claimed,
-                                Err(_) => Err(JournalError::Unknown {
-                                    reason: format!("no answer to a claim within {limit:?}"),
-                                    source: None,
-                                }),
-                            };
-                            (Input::Claimed(claimed), permit)
-                        }
-                        .instrument(self.recovery.clone())
-                        .boxed(),
-                    );
-                }
-                Action::Load(at_most) => {
-                    let (keeper, id, limit) =
-                        (Arc::clone(&node.snapshots), self.id.clone(), node.recovery_timeout);
-                    let permit = self.permit.take();
-                    self.step = Step::Once(
-                        async move {
-                            let loaded = match timeout(limit, keeper.load(&id, at_most)).await {
-                                Ok(loaded) => loaded,
-                                Err(_) => Err(annals_snapshot::SnapshotError::Unavailable {
-                                    reason: format!("no answer to a load within {limit:?}"),
-                                    source: None,
-                                }),
-                            };
-                            (Input::Loaded(loaded), permit)
-                        }
-                        .instrument(self.recovery.clone())
-                        .boxed(),
-                    );
-                }
-                Action::Replay(from, to) => {
-                    self.step =
-                        Step::Replay(node.journal.replay(ReplayRange::all(&self.id).from(from).to(to)));
-                }
-                Action::ForgetWrites => self.writes = FuturesOrdered::new(),
-                Action::Work(work, limit) => {
-                    self.work = Some(
-                        async move {
-                            match timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
-                                Ok(Ok(output)) => WorkOutput::Done(output),
-                                Ok(Err(panic)) => WorkOutput::Panicked(message(&*panic)),
-                                Err(_) => WorkOutput::TimedOut,
-                            }
-                        }
-                        .boxed(),
-                    );
-                }
-                Action::CancelWork => self.work = None,
-                Action::Save(snapshot) => {
-                    let entities = Arc::clone(&self.entities);
-                    self.save =
-                        Some(async move { Input::Saved { stored: entities.save(*snapshot).await } }.boxed());
-                }
-                Action::Rest(pause) => {
-                    self.permit = None;
-                    self.step = Step::Once(
-                        async move {
-                            tokio::time::sleep(pause).await;
-                            (Input::Rested, None)
-                        }
-                        .boxed(),
-                    );
-                }
-                Action::Ready { replayed, snapshot } => {
-                    self.permit = None;
-                    self.step = Step::None;
-                    self.failure = None;
-                    let took = self.recovery_began.elapsed();
-                    node.metrics.recoveries.increment(1);
-                    node.metrics.recovered_events.increment(replayed);
-                    node.metrics.recovery_seconds.record(took.as_secs_f64());
-                    debug!(persistence_id = %self.id, replayed, snapshot = snapshot.get(), ?took, "recovered");
-                    self.recovery = Span::none();
-                }
-                Action::Report(report) => report.say(&self.id, &node),
-                Action::Stop(reason) => {
-                    self.recovery = Span::none();
-                    self.permit = None;
-                    self.step = Step::None;
-                    self.stop = Some(reason);
-                }
-            }
-        }
-        let held = self.entity.held();
-        if held != self.held {
-            node.metrics.held_replies.increment(held as f64 - self.held as f64);
-            self.held = held;
-        }
-        if self.side_effect.is_none() {
-            self.side_effect = self.next_side_effect();
-        }
-    }
-
-    fn next_side_effect(&mut self) -> Option<BoxFuture<'static, ()>> {
-        let effect = self.side_effects.pop_front()?;
-        let (id, limit) = (self.id.clone(), self.entities.work_limit);
-        Some(
-            async move {
-                match timeout(limit, AssertUnwindSafe(effect).catch_unwind()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(panic)) => {
-                        error!(persistence_id = %id, message = message(&*panic), "a side effect panicked");
-                    }
-                    Err(_) => {
-                        error!(persistence_id = %id, ?limit, "a side effect took longer than its limit and was dropped");
-                    }
-                }
-            }
-            .boxed(),
-        )
-    }
-
     /// Takes the entity out of memory; `false`: someone needs it, it has begun again.
     fn leave(&mut self, reason: StopReason) -> bool {
         let passivated = matches!(reason, StopReason::Passivated | StopReason::PassivatedWhileNeeded);
@@ -434,33 +270,6 @@ impl<A: PersistentActor> Drop for Driver<A> {
         metrics.active_entities.decrement(1.0);
         if std::thread::panicking() {
             error!(persistence_id = %self.id, "the entity's task panicked: its commands are dropped, the next one starts it again");
-        }
-    }
-}
-
-impl Report {
-    fn say(self, id: &PersistenceId, node: &Shared) {
-        match self {
-            Self::Restart { reason, held } => {
-                node.metrics.restarted(reason);
-                warn!(persistence_id = %id, reason = reason.label(), held, "state thrown away: claims and recovers");
-            }
-            Self::UnreadableSnapshot { seq_nr, reason } => node.snapshots.pass_over(id, seq_nr, &reason),
-            Self::SnapshotStoreUnavailable(reason) => {
-                warn!(persistence_id = %id, reason, "snapshot store unavailable: recovers from events");
-            }
-            Self::SnapshotNotTaken(reason) => {
-                warn!(persistence_id = %id, reason, "no snapshot: its policy panicked, or the state cannot be encoded");
-            }
-            Self::JournalUnavailable(reason) => {
-                warn!(persistence_id = %id, reason, "the journal cannot be asked: tries again");
-            }
-            Self::RecoveryFailed(reason) => {
-                error!(persistence_id = %id, %reason, "recovery failed: restore or repair, then send a command");
-            }
-            Self::CallerGone => {
-                debug!(persistence_id = %id, "a command was dropped: its caller had given up")
-            }
         }
     }
 }

@@ -2,18 +2,24 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use annals_journal::{AtomicWrite, Envelope, EventDigest, JournalError, SeqNr, Timestamp, Token, Write};
+use annals_journal::{AtomicWrite, Envelope, EventDigest, SeqNr, Timestamp, Token, Write};
 use annals_migrations::Encoded;
 use annals_snapshot::{Cadence, Snapshot};
 
-use super::held::{Held, Rest};
+use super::held::Held;
 use super::waiting::{Stashed, Waiting};
-use super::{Action, Bounds, Ground, Report, RestartReason, Rules, StopReason, WorkOutput};
+use super::{Action, Bounds, Ground, Report, Rules, StopReason, WorkOutput};
 use crate::context::Identity;
 use crate::delivery::Turn;
 use crate::effect::{After, Events, Outcome, Work};
 use crate::panic::message;
 use crate::{Failure, PersistentActor};
+
+mod setback;
+mod snapshotting;
+
+pub(super) use setback::Setback;
+use snapshotting::LastEvent;
 
 /// A recovered entity: decides on its newest state while appends are on their way.
 pub(super) struct Running<A: PersistentActor> {
@@ -43,14 +49,6 @@ pub(super) struct Running<A: PersistentActor> {
     now: Timestamp,
 }
 
-/// What identifies the last event, for a snapshot.
-enum LastEvent {
-    /// Read at recovery; `None`: it was deleted, or there is none.
-    Recovered(Option<EventDigest>),
-    /// Written under this token at this time.
-    Own(Timestamp),
-}
-
 /// A write on its way.
 struct Unanswered {
     /// The last event; `None`: a verification.
@@ -65,35 +63,6 @@ struct Working<A: PersistentActor> {
     /// The work waits until this write is answered.
     ticket: u64,
     start: Option<(Work, Duration)>,
-}
-
-/// Why the state must be thrown away.
-pub(super) enum Setback<A: PersistentActor> {
-    /// A write was not stored, or may not be.
-    Journal(JournalError),
-    /// The handler, `apply` or a reply panicked.
-    Panicked { waiting: Waiting<A>, message: String },
-    /// Events were applied that the journal would refuse.
-    Unstorable { waiting: Waiting<A>, reason: String },
-}
-
-impl<A: PersistentActor> Setback<A> {
-    pub(super) fn reason(&self) -> RestartReason {
-        match self {
-            Self::Panicked { .. } => RestartReason::Panicked,
-            Self::Unstorable { .. } => RestartReason::Rejected,
-            Self::Journal(error) => match error {
-                JournalError::Conflict { .. } => RestartReason::Conflict,
-                JournalError::Fenced { .. } => RestartReason::Fenced,
-                JournalError::Superseded { .. } => RestartReason::Superseded,
-                JournalError::Rejected { .. } => RestartReason::Rejected,
-                JournalError::Unavailable { .. } => RestartReason::Unavailable,
-                JournalError::Corrupt { .. } => RestartReason::Corrupt,
-                // Unknown, and what later versions of the journal may answer: assume the worst.
-                _ => RestartReason::Unknown,
-            },
-        }
-    }
 }
 
 impl<A: PersistentActor> Running<A> {
@@ -419,14 +388,6 @@ impl<A: PersistentActor> Running<A> {
         }
     }
 
-    pub(super) fn saved(&mut self, now: Timestamp, stored: bool) {
-        if stored {
-            self.cadence.saved();
-        } else {
-            self.cadence.failed(now);
-        }
-    }
-
     /// Whether the entity asked to stop and nothing is on its way; takes a last snapshot when the policy wants one.
     pub(super) fn ready_to_stop(
         &mut self,
@@ -449,88 +410,6 @@ impl<A: PersistentActor> Running<A> {
             return None;
         }
         Some(reason)
-    }
-
-    fn take_snapshot(
-        &mut self,
-        identity: &Identity,
-        rules: &Rules<A>,
-        out: &mut Vec<Action<A>>,
-    ) -> Option<Snapshot> {
-        let last_event = match self.last_event {
-            LastEvent::Recovered(digest) => digest?,
-            LastEvent::Own(timestamp) => {
-                EventDigest::of(&identity.persistence_id, self.decided, self.token, rules.writer, timestamp)
-            }
-        };
-        self.cadence.taken(self.now);
-        let state = &self.state;
-        let encoded = match catch_unwind(AssertUnwindSafe(|| rules.states.encode(state))) {
-            Ok(Ok(encoded)) => encoded,
-            Ok(Err(error)) => return self.no_snapshot(error.to_string(), out),
-            Err(panic) => return self.no_snapshot(message(&*panic), out),
-        };
-        Some(Snapshot {
-            persistence_id: identity.persistence_id.clone(),
-            seq_nr: self.decided,
-            token: self.last_token,
-            last_event,
-            timestamp: self.now,
-            manifest: encoded.manifest,
-            schema_version: encoded.schema_version,
-            codec: encoded.codec,
-            key_id: None,
-            payload: encoded.payload,
-        })
-    }
-
-    fn no_snapshot(&mut self, reason: String, out: &mut Vec<Action<A>>) -> Option<Snapshot> {
-        self.cadence.failed(self.now);
-        out.push(Action::Report(Report::SnapshotNotTaken(reason)));
-        None
-    }
-
-    /// Takes the state apart after a setback.
-    pub(super) fn dissolve(
-        mut self,
-        setback: Setback<A>,
-        identity: &Identity,
-        out: &mut Vec<Action<A>>,
-    ) -> Rest<A> {
-        let undecided = self.work.take().map(|work| work.waiting);
-        let maybe_stored = match setback {
-            Setback::Panicked { waiting, message } => {
-                let persistence_id = identity.persistence_id.clone();
-                out.push(Action::Fail(waiting.delivery, Failure::Panicked { persistence_id, message }));
-                !self.unanswered.is_empty()
-            }
-            Setback::Unstorable { waiting, reason } => {
-                out.push(Action::Fail(waiting.delivery, Failure::NotStorable { reason }));
-                !self.unanswered.is_empty()
-            }
-            Setback::Journal(error) => {
-                let reason = Setback::<A>::Journal(error.clone()).reason();
-                if matches!(reason, RestartReason::Rejected | RestartReason::Corrupt) {
-                    self.refuse_first(&error, out);
-                }
-                // Appends build on one another: none is stored when the one before it is not. They do not build on a verification.
-                let verification = self.unanswered.pop_front().is_some_and(|failed| failed.last.is_none());
-                let appends_follow = self.unanswered.iter().any(|write| write.last.is_some());
-                reason == RestartReason::Unknown || (verification && appends_follow)
-            }
-        };
-        Rest { token: self.token, durable: self.durable, held: self.held, undecided, maybe_stored }
-    }
-
-    /// The command whose write was refused would be refused again.
-    fn refuse_first(&mut self, error: &JournalError, out: &mut Vec<Action<A>>) {
-        let ticket = self.answered + 1;
-        if let Some(at) = self.held.iter().position(|held| held.ticket == ticket)
-            && let Some(held) = self.held.remove(at)
-        {
-            let failure = Failure::NotStorable { reason: error.to_string() };
-            out.push(Action::Fail(held.waiting.delivery, failure));
-        }
     }
 }
 

@@ -1,0 +1,33 @@
+use annals_journal::PersistenceId;
+use tracing::{debug, error, warn};
+
+use crate::entity::Report;
+use crate::node::Shared;
+
+impl Report {
+    /// Says it in log and metrics.
+    pub(super) fn say(self, id: &PersistenceId, node: &Shared) {
+        match self {
+            Self::Restart { reason, held } => {
+                node.metrics.restarted(reason);
+                warn!(persistence_id = %id, reason = reason.label(), held, "state thrown away: claims and recovers");
+            }
+            Self::UnreadableSnapshot { seq_nr, reason } => node.snapshots.pass_over(id, seq_nr, &reason),
+            Self::SnapshotStoreUnavailable(reason) => {
+                warn!(persistence_id = %id, reason, "snapshot store unavailable: recovers from events");
+            }
+            Self::SnapshotNotTaken(reason) => {
+                warn!(persistence_id = %id, reason, "no snapshot: its policy panicked, or the state cannot be encoded");
+            }
+            Self::JournalUnavailable(reason) => {
+                warn!(persistence_id = %id, reason, "the journal cannot be asked: tries again");
+            }
+            Self::RecoveryFailed(reason) => {
+                error!(persistence_id = %id, %reason, "recovery failed: restore or repair, then send a command");
+            }
+            Self::CallerGone => {
+                debug!(persistence_id = %id, "a command was dropped: its caller had given up")
+            }
+        }
+    }
+}
