@@ -53,7 +53,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
         finished.push(step);
     }
     if args.full {
-        full_run::write(workspace, &finished, started.elapsed())?;
+        full_run::write(workspace, &finished, &budget, started.elapsed())?;
         report.line("wrote docs/last-full-run.md");
     }
     report.end(&finished, started.elapsed())?;
