@@ -81,8 +81,8 @@ impl Database {
 
     /// Runs a job in a transaction and answers once that is committed, as durable as [`Durability`] says.
     ///
-    /// All jobs that wait at the same time share one transaction and one fsync, in the order in which they came. Each is isolated: one that
-    /// returns an error or panics is undone alone. The job holds the write lock, in the whole file and against other processes, so it
+    /// All jobs that wait at the same time share one transaction and one fsync, in the order in which they found room in the queue (1,024
+    /// jobs; a caller that waits for room may be passed by one that comes when there is some). Each is isolated: one that returns an error or panics is undone alone. The job holds the write lock, in the whole file and against other processes, so it
     /// judges the newest state; it should take milliseconds at most, and prepare its statements with
     /// [`Connection::prepare_cached`]. It must not begin, commit or undo transactions.
     ///
