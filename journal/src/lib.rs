@@ -48,7 +48,7 @@
 //!
 //! Where to look: [`Journal::write`] for what is promised, [`GroupCommit`] for many writers at once, [`open`] for choosing a
 //! backend by URL, the module `sqlite` (feature) for the embedded one, the module `conformance` (feature) for the suite that
-//! a backend must pass, [`telemetry`] for the names of metrics and spans.
+//! a backend must pass, the module `testing` (feature) for a journal that fails on order, [`telemetry`] for the names of metrics and spans.
 
 mod persistence_id;
 pub use persistence_id::{InvalidName, PersistenceId};
@@ -115,3 +115,5 @@ pub use url::{InvalidJournalUrl, JournalUrl, OpenJournal, OpenJournalError, open
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "testing")]
+pub mod testing;

@@ -1,32 +1,29 @@
 //! What group commit adds to a journal: batches, order, and answers whatever happens behind it.
 
+#![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod support;
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
 
+use annals_journal::testing::{FaultyJournal, Gate, Stored};
 use annals_journal::{
-    Envelope, GroupCommit, GroupCommitSettings, Head, Journal, JournalError, JournalExt, Limits,
-    MemoryJournal, Offset, Page, PersistenceId, ReplayRange, Replayed, SeqNr, SliceRange, StoredEvent, Tag,
-    Write,
+    GroupCommit, GroupCommitSettings, Head, Journal, JournalError, JournalExt, MemoryJournal, Write,
 };
-use async_trait::async_trait;
 use futures::future::{FutureExt, join_all};
-use futures::stream::BoxStream;
 use support::{id, nr, token, write};
-use tokio::sync::{Semaphore, oneshot};
 
 #[tokio::test]
 async fn an_idle_journal_commits_at_once() {
     let (gate, journal) = gated(GroupCommitSettings::default());
-    gate.open(3);
+    gate.gate.let_pass(3);
     for expected in 0..3 {
         let head = journal.write_one(write(&id("a"), token(1, 1), expected, 1)).await.unwrap();
         assert_eq!(head.seq_nr, nr(expected + 1));
     }
-    assert_eq!(gate.batches(), [1, 1, 1]);
+    assert_eq!(gate.journal.commits(), [1, 1, 1]);
 }
 
 #[tokio::test]
@@ -35,13 +32,13 @@ async fn what_arrives_during_a_commit_forms_the_next_one() {
     let mut calls: Vec<_> = (0..10).map(|n| appending(&journal, &format!("e{n}"))).collect();
     // The first is on its way alone, the others meet it.
     assert!(calls[0].as_mut().now_or_never().is_none());
-    gate.entered().await;
+    gate.gate.arrived().await;
     for call in &mut calls[1..] {
         assert!(call.as_mut().now_or_never().is_none());
     }
-    gate.open(2);
+    gate.gate.let_pass(2);
     assert!(join_all(calls).await.iter().all(Result::is_ok));
-    assert_eq!(gate.batches(), [1, 9]);
+    assert_eq!(gate.journal.commits(), [1, 9]);
 }
 
 #[tokio::test]
@@ -55,29 +52,29 @@ async fn a_batch_is_bounded_by_entries_and_by_bytes() {
     ] {
         let (gate, journal) = gated(settings);
         let calls: Vec<_> = (0..9).map(|n| appending(&journal, &format!("e{n}"))).collect();
-        gate.open(9);
+        gate.gate.let_pass(9);
         assert!(join_all(calls).await.iter().all(Result::is_ok));
-        assert_eq!(gate.batches(), [4, 4, 1], "{settings:?}");
+        assert_eq!(gate.journal.commits(), [4, 4, 1], "{settings:?}");
     }
 }
 
 #[tokio::test]
 async fn a_list_larger_than_a_batch_goes_whole() {
     let (gate, journal) = gated(GroupCommitSettings { max_entries: 2, max_bytes: 1 });
-    gate.open(1);
+    gate.gate.let_pass(1);
     let list = (0..5).map(|n| write(&id(&format!("e{n}")), token(1, 1), 0, 1)).collect();
     assert!(journal.write(list).await.iter().all(Result::is_ok));
-    assert_eq!(gate.batches(), [5]);
+    assert_eq!(gate.journal.commits(), [5]);
 }
 
 #[tokio::test]
 async fn after_a_failed_append_the_queued_ones_of_that_token_are_never_sent() {
     let (gate, journal) = gated(GroupCommitSettings::default());
     let a = id("a");
-    gate.fail_next(JournalError::Unavailable { reason: "the disk is full".into(), source: None });
+    gate.journal.next_write().behind(&gate.gate).fails_unavailable();
     let mut first = journal.write_one(write(&a, token(1, 1), 0, 1)).boxed();
     assert!(first.as_mut().now_or_never().is_none());
-    gate.entered().await;
+    gate.gate.arrived().await;
     let calls = [
         write(&a, token(1, 1), 1, 1),
         Write::Verify { persistence_id: a.clone(), token: token(1, 1) },
@@ -88,16 +85,16 @@ async fn after_a_failed_append_the_queued_ones_of_that_token_are_never_sent() {
     .map(|entry| journal.write_one(entry).boxed());
     let mut calls = join_all(calls).boxed();
     assert!(calls.as_mut().now_or_never().is_none());
-    gate.open(2);
+    gate.gate.let_pass(2);
 
     assert!(matches!(first.await, Err(JournalError::Unavailable { .. })));
     let answers = calls.await;
     assert!(matches!(answers[0], Err(JournalError::Unavailable { .. })), "{answers:?}");
     assert!(matches!(answers[1], Err(JournalError::Unavailable { .. })), "{answers:?}");
     assert!(answers[2..].iter().all(Result::is_ok), "{answers:?}");
-    assert_eq!(gate.batches(), [1, 3]);
+    assert_eq!(gate.journal.commits(), [1, 3]);
     // The sharp clause: a new activation stored its own n+1; what the old one sends on top of it is refused.
-    gate.open(1);
+    gate.gate.let_pass(1);
     let late = journal.write_one(write(&a, token(1, 1), 1, 1)).await;
     assert!(matches!(late, Err(JournalError::Superseded { .. })), "{late:?}");
 }
@@ -106,10 +103,10 @@ async fn after_a_failed_append_the_queued_ones_of_that_token_are_never_sent() {
 async fn of_a_queued_list_only_the_failed_writer_is_refused() {
     let (gate, journal) = gated(GroupCommitSettings::default());
     let (a, b) = (id("a"), id("b"));
-    gate.fail_next(JournalError::Unknown { reason: "lost".into(), source: None });
+    gate.journal.next_write().behind(&gate.gate).outcome_unknown(Stored::No);
     let mut first = journal.write_one(write(&a, token(1, 1), 0, 1)).boxed();
     assert!(first.as_mut().now_or_never().is_none());
-    gate.entered().await;
+    gate.gate.arrived().await;
     let list = vec![
         write(&a, token(1, 1), 1, 1),
         write(&b, token(1, 1), 0, 1),
@@ -118,21 +115,21 @@ async fn of_a_queued_list_only_the_failed_writer_is_refused() {
     ];
     let mut list = journal.write(list);
     assert!(list.as_mut().now_or_never().is_none());
-    gate.open(2);
+    gate.gate.let_pass(2);
     assert!(matches!(first.await, Err(JournalError::Unknown { .. })));
     let answers = list.await;
     assert!(matches!(answers[0], Err(JournalError::Unknown { .. })), "{answers:?}");
     assert_eq!(answers[1].as_ref().unwrap().seq_nr, nr(1));
     assert!(matches!(answers[2], Err(JournalError::Unknown { .. })), "{answers:?}");
     assert_eq!(answers[3].as_ref().unwrap().seq_nr, nr(3));
-    assert_eq!(gate.batches(), [1, 2]);
+    assert_eq!(gate.journal.commits(), [1, 2]);
 }
 
 #[tokio::test]
 async fn a_journal_that_panics_makes_its_batch_unknown_and_the_next_one_goes_on() {
     let (gate, journal) = gated(GroupCommitSettings::default());
-    gate.open(2);
-    gate.panics.store(true, Ordering::SeqCst);
+    gate.gate.let_pass(2);
+    gate.journal.next_write().panics("on purpose");
     let lost = journal.write_one(write(&id("a"), token(1, 1), 0, 1)).await;
     assert!(
         matches!(&lost, Err(JournalError::Unknown { reason, .. }) if reason.contains("on purpose")),
@@ -144,8 +141,8 @@ async fn a_journal_that_panics_makes_its_batch_unknown_and_the_next_one_goes_on(
 #[tokio::test]
 async fn a_wrong_number_of_answers_makes_the_batch_unknown() {
     let (gate, journal) = gated(GroupCommitSettings::default());
-    gate.open(1);
-    gate.forgets.store(true, Ordering::SeqCst);
+    gate.gate.let_pass(1);
+    gate.journal.next_write().gets_too_few_answers();
     let answers =
         journal.write(vec![write(&id("a"), token(1, 1), 0, 1), write(&id("b"), token(1, 1), 0, 1)]).await;
     assert_eq!(answers.len(), 2);
@@ -157,15 +154,15 @@ async fn a_caller_that_goes_takes_its_entries_out_of_the_queue() {
     let (gate, journal) = gated(GroupCommitSettings::default());
     let mut first = appending(&journal, "first");
     assert!(first.as_mut().now_or_never().is_none());
-    gate.entered().await;
+    gate.gate.arrived().await;
     let mut calls: Vec<_> = (0..3).map(|n| appending(&journal, &format!("e{n}"))).collect();
     for call in &mut calls {
         assert!(call.as_mut().now_or_never().is_none());
     }
     drop(calls.remove(1));
-    gate.open(2);
+    gate.gate.let_pass(2);
     assert!(first.await.is_ok() && join_all(calls).await.iter().all(Result::is_ok));
-    assert_eq!(gate.batches(), [1, 2]);
+    assert_eq!(gate.journal.commits(), [1, 2]);
     assert_eq!(journal.head(&id("e1")).await.unwrap(), Head::EMPTY);
 }
 
@@ -174,14 +171,14 @@ async fn shutting_down_commits_what_waits_and_refuses_what_comes() {
     let (gate, journal) = gated(GroupCommitSettings::default());
     let mut first = appending(&journal, "first");
     assert!(first.as_mut().now_or_never().is_none());
-    gate.entered().await;
+    gate.gate.arrived().await;
     let mut second = appending(&journal, "second");
     assert!(second.as_mut().now_or_never().is_none());
     let mut shutdown = journal.shutdown().boxed();
     assert!(shutdown.as_mut().now_or_never().is_none());
     let late = appending(&journal, "late").await;
     assert!(matches!(late, Err(JournalError::Unavailable { .. })), "{late:?}");
-    gate.open(2);
+    gate.gate.let_pass(2);
     shutdown.await;
     assert!(first.await.is_ok() && second.await.is_ok());
     assert_eq!(journal.head(&id("second")).await.unwrap().seq_nr, nr(1));
@@ -190,15 +187,19 @@ async fn shutting_down_commits_what_waits_and_refuses_what_comes() {
 
 #[tokio::test]
 async fn the_task_ends_with_the_last_handle() {
-    let (gate, journal) = gated(GroupCommitSettings::default());
+    let memory = Arc::new(MemoryJournal::new());
+    let held = Arc::downgrade(&memory);
+    let journal = GroupCommit::new(memory, GroupCommitSettings::default());
     let clone = journal.clone();
-    let (ends, ended) = oneshot::channel();
-    *gate.dropped.lock().unwrap() = Some(ends);
-    drop(gate);
     drop(journal);
     assert!(clone.head(&id("a")).await.is_ok());
     drop(clone);
-    ended.await.unwrap();
+    let gone = async {
+        while held.strong_count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.unwrap();
 }
 
 #[test]
@@ -236,115 +237,15 @@ fn appending(
     async move { journal.write_one(entry).await }.boxed()
 }
 
-fn gated(settings: GroupCommitSettings) -> (Arc<Gated>, GroupCommit) {
-    let gate = Arc::new(Gated::default());
-    let journal = GroupCommit::new(Arc::clone(&gate) as Arc<dyn Journal>, settings);
-    (gate, journal)
-}
-
-/// A journal that lets a commit through for each permit, and misbehaves on demand.
-#[derive(Debug)]
+/// A journal that lets a commit through for each pass.
 struct Gated {
-    memory: MemoryJournal,
-    permits: Semaphore,
-    entries: Semaphore,
-    batches: Mutex<Vec<usize>>,
-    failure: Mutex<Option<JournalError>>,
-    panics: AtomicBool,
-    forgets: AtomicBool,
-    dropped: Mutex<Option<oneshot::Sender<()>>>,
+    journal: FaultyJournal,
+    gate: Gate,
 }
 
-impl Default for Gated {
-    fn default() -> Self {
-        Self {
-            memory: MemoryJournal::new(),
-            permits: Semaphore::new(0),
-            entries: Semaphore::new(0),
-            batches: Mutex::default(),
-            failure: Mutex::default(),
-            panics: AtomicBool::default(),
-            forgets: AtomicBool::default(),
-            dropped: Mutex::default(),
-        }
-    }
-}
-
-impl Gated {
-    fn open(&self, commits: usize) {
-        self.permits.add_permits(commits);
-    }
-
-    /// Waits until a commit has begun.
-    async fn entered(&self) {
-        self.entries.acquire().await.unwrap().forget();
-    }
-
-    fn batches(&self) -> Vec<usize> {
-        self.batches.lock().unwrap().clone()
-    }
-
-    fn fail_next(&self, error: JournalError) {
-        *self.failure.lock().unwrap() = Some(error);
-    }
-}
-
-impl Drop for Gated {
-    fn drop(&mut self) {
-        if let Some(dropped) = self.dropped.get_mut().unwrap().take() {
-            let _ = dropped.send(());
-        }
-    }
-}
-
-#[async_trait]
-impl Journal for Gated {
-    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Head, JournalError>> {
-        self.batches.lock().unwrap().push(writes.len());
-        self.entries.add_permits(1);
-        self.permits.acquire().await.unwrap().forget();
-        assert!(!self.panics.swap(false, Ordering::SeqCst), "on purpose");
-        if let Some(error) = self.failure.lock().unwrap().take() {
-            return vec![Err(error); writes.len()];
-        }
-        let mut answers = self.memory.write(writes).await;
-        if self.forgets.swap(false, Ordering::SeqCst) {
-            answers.pop();
-        }
-        answers
-    }
-
-    fn replay(&self, range: ReplayRange) -> BoxStream<'static, Result<Replayed, JournalError>> {
-        self.memory.replay(range)
-    }
-    async fn head(&self, id: &PersistenceId) -> Result<Head, JournalError> {
-        self.memory.head(id).await
-    }
-    async fn delete_to(&self, id: &PersistenceId, to: SeqNr) -> Result<(), JournalError> {
-        self.memory.delete_to(id, to).await
-    }
-    async fn replace(&self, old: &StoredEvent, new: Envelope) -> Result<bool, JournalError> {
-        self.memory.replace(old, new).await
-    }
-    async fn events_by_tag(&self, tag: &Tag, after: Offset, limit: usize) -> Result<Page, JournalError> {
-        self.memory.events_by_tag(tag, after, limit).await
-    }
-    async fn events_by_slice(
-        &self,
-        slices: SliceRange,
-        after: Offset,
-        limit: usize,
-    ) -> Result<Page, JournalError> {
-        self.memory.events_by_slice(slices, after, limit).await
-    }
-    async fn persistence_ids(
-        &self,
-        after: Option<&PersistenceId>,
-        limit: usize,
-    ) -> Result<Vec<PersistenceId>, JournalError> {
-        self.memory.persistence_ids(after, limit).await
-    }
-    fn limits(&self) -> Limits {
-        self.memory.limits()
-    }
+fn gated(settings: GroupCommitSettings) -> (Gated, GroupCommit) {
+    let journal = FaultyJournal::around(MemoryJournal::new());
+    let gate = journal.next_write().always().waits();
+    let commits = GroupCommit::new(Arc::new(journal.clone()), settings);
+    (Gated { journal, gate }, commits)
 }
