@@ -55,3 +55,5 @@ pub mod telemetry;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
+#[cfg(feature = "testing")]
+pub mod testing;

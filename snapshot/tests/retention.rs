@@ -1,26 +1,25 @@
 //! What a keeper keeps, deletes and says.
+
+#![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::cell::RefCell;
 use std::io;
-use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
+use annals_journal::testing::FaultyJournal;
 use annals_journal::{
-    AtomicWrite, Codec, Envelope, Epoch, Head, Journal, JournalError, JournalExt, Manifest, MemoryJournal,
-    Offset, Page, PersistenceId, ReaderName, Readers, ReplayRange, Replayed, SeqNr, SliceRange, StoredEvent,
-    Tag, Timestamp, Token, Write, WriterId,
+    AtomicWrite, Codec, Envelope, Epoch, Journal, JournalExt, Manifest, MemoryJournal, Offset, PersistenceId,
+    ReaderName, Readers, ReplayRange, Replayed, SeqNr, Timestamp, Token, WriterId,
 };
+use annals_snapshot::testing::FaultySnapshots;
 use annals_snapshot::{
     MemorySnapshotStore, PruneFailure, Retention, SaveReport, Snapshot, SnapshotError, SnapshotKeeper,
     SnapshotStore, telemetry,
 };
-use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
-use futures::stream::BoxStream;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 const NOW: Timestamp = Timestamp::from_micros(1_795_421_730_000_000);
@@ -33,14 +32,15 @@ fn days(days: u64) -> Duration {
     Duration::from_secs(days * 24 * 3600)
 }
 
-/// One entity with a journal, a store and a keeper over both, which both fail when the allowance is used up.
+/// One entity with a journal, a store and a keeper over both, which fail for it on order.
 struct Entity {
     id: PersistenceId,
     journal: Arc<MemoryJournal>,
     store: Arc<MemorySnapshotStore>,
     readers: Readers,
     keeper: SnapshotKeeper,
-    changes_left: Arc<AtomicU32>,
+    events: FaultyJournal,
+    snapshots: FaultySnapshots,
 }
 
 impl Entity {
@@ -48,15 +48,12 @@ impl Entity {
         let journal = Arc::new(MemoryJournal::new());
         let store = Arc::new(MemorySnapshotStore::new());
         let readers = Readers::new(journal.clone());
-        let changes_left = Arc::new(AtomicU32::new(u32::MAX));
-        let failing = |inner| Failing { inner, changes_left: changes_left.clone() };
-        let keeper = SnapshotKeeper::new(
-            Arc::new(FailingStore(failing(store.clone()))),
-            Arc::new(Failing { inner: journal.clone(), changes_left: changes_left.clone() }),
-            readers.clone(),
-        );
+        let events = FaultyJournal::around(journal.clone());
+        let snapshots = FaultySnapshots::around(store.clone());
+        let keeper =
+            SnapshotKeeper::new(Arc::new(snapshots.clone()), Arc::new(events.clone()), readers.clone());
         let id = PersistenceId::parse("account|alice").unwrap();
-        Self { id, journal, store, readers, keeper, changes_left }
+        Self { id, journal, store, readers, keeper, events, snapshots }
     }
 
     fn event(&self, number: u64) -> Envelope {
@@ -116,7 +113,7 @@ impl Entity {
         self.journal.head(&self.id).await.unwrap().deleted_to.get()
     }
 
-    async fn snapshots(&self) -> Vec<u64> {
+    async fn saved(&self) -> Vec<u64> {
         self.store.list(&self.id).await.unwrap().into_iter().map(SeqNr::get).collect()
     }
 
@@ -151,7 +148,7 @@ async fn two_snapshots_and_every_event_are_kept_by_default() {
     for number in [10, 20, 30, 40] {
         assert!(entity.save_at(number, Retention::default()).await.saved.is_ok());
     }
-    assert_eq!(entity.snapshots().await, [30, 40]);
+    assert_eq!(entity.saved().await, [30, 40]);
     assert_eq!(entity.deleted_to().await, 0);
 }
 
@@ -166,7 +163,7 @@ async fn covered_events_are_deleted_before_the_oldest_kept_snapshots_own() {
     let report = entity.save_at(30, retention).await;
     assert_eq!(report.pruned.events_to, Some(nr(19)));
     assert_eq!(report.pruned.snapshots_to, Some(nr(19)));
-    assert_eq!((entity.snapshots().await, entity.deleted_to().await), (vec![20, 30], 19));
+    assert_eq!((entity.saved().await, entity.deleted_to().await), (vec![20, 30], 19));
 }
 
 #[tokio::test]
@@ -174,32 +171,35 @@ async fn a_failed_save_is_reported_and_deletes_nothing() {
     let entity = Entity::new();
     let retention = Retention::keep(1).delete_events();
     assert!(entity.save_at(10, retention).await.saved.is_ok());
-    entity.changes_left.store(0, Ordering::SeqCst);
+    entity.snapshots.next_save().fails_unavailable();
     let report = entity.save_at(20, retention).await;
     assert!(matches!(report.saved, Err(SnapshotError::Unavailable { .. })));
-    assert_eq!((entity.snapshots().await, entity.deleted_to().await), (vec![10], 9));
+    assert_eq!((entity.saved().await, entity.deleted_to().await), (vec![10], 9));
 }
 
 #[tokio::test]
 async fn whatever_fails_of_a_pruning_the_save_stands_and_the_entity_recovers() {
-    for allowed in 1..=3 {
+    for fails in ["events", "snapshots", "nothing"] {
         let entity = Entity::new();
         let retention = Retention::keep(2).delete_events();
         for number in [10, 20] {
             assert!(entity.save_at(number, Retention::keep(9)).await.saved.is_ok());
         }
         entity.append_to(30).await;
-        entity.changes_left.store(allowed, Ordering::SeqCst);
+        match fails {
+            "events" => entity.events.next_delete().fails_unavailable(),
+            "snapshots" => entity.snapshots.next_delete().fails_unavailable(),
+            _ => {}
+        }
         let report = entity.save_at(30, retention).await;
-        assert!(report.saved.is_ok(), "{allowed} changes: {report:?}");
-        assert_eq!(report.pruned.failure.is_some(), allowed < 3, "{allowed} changes: {report:?}");
-        assert!(entity.recovers().await, "{allowed} changes");
+        assert!(report.saved.is_ok(), "{fails}: {report:?}");
+        assert_eq!(report.pruned.failure.is_some(), fails != "nothing", "{fails}: {report:?}");
+        assert!(entity.recovers().await, "{fails}");
         entity.store.tamper(&entity.id, nr(30), |bytes| bytes[20] ^= 1);
-        assert!(entity.recovers().await, "{allowed} changes, without the newest");
+        assert!(entity.recovers().await, "{fails}, without the newest");
         // The next one catches up.
-        entity.changes_left.store(u32::MAX, Ordering::SeqCst);
         assert!(entity.save_at(30, retention).await.pruned.failure.is_none());
-        assert_eq!((entity.snapshots().await, entity.deleted_to().await), (vec![20, 30], 19));
+        assert_eq!((entity.saved().await, entity.deleted_to().await), (vec![20, 30], 19));
     }
 }
 
@@ -216,7 +216,7 @@ async fn events_stay_when_the_snapshot_that_covers_them_is_unreadable() {
     assert!(
         matches!(report.pruned.failure, Some(PruneFailure::NotCovered { covered_by, .. }) if covered_by == nr(20))
     );
-    assert_eq!((entity.snapshots().await, entity.deleted_to().await), (vec![10, 20, 30], 0));
+    assert_eq!((entity.saved().await, entity.deleted_to().await), (vec![10, 20, 30], 0));
     // Once the unreadable one is no longer the oldest kept, all goes on.
     assert_eq!(entity.save_at(40, retention).await.pruned.events_to, Some(nr(29)));
 }
@@ -321,8 +321,9 @@ fn metrics_tell_what_was_saved_pruned_and_not() {
         }
         entity.store.tamper(&entity.id, nr(20), |bytes| bytes[20] ^= 1);
         assert_eq!(entity.keeper.load(&entity.id, SeqNr::MAX).await.unwrap(), None);
-        entity.changes_left.store(1, Ordering::SeqCst);
+        entity.events.next_delete().fails_unavailable();
         assert!(entity.save_at(30, retention).await.pruned.failure.is_some());
+        entity.snapshots.next_save().fails_unavailable();
         assert!(entity.save_at(40, retention).await.saved.is_err());
     });
     let counted: Vec<_> = snapshotter.snapshot().into_vec();
@@ -346,103 +347,6 @@ fn metrics_tell_what_was_saved_pruned_and_not() {
 
 fn recording(recorder: &DebuggingRecorder, story: impl Future<Output = ()>) {
     metrics::with_local_recorder(recorder, || futures::executor::block_on(story));
-}
-
-/// Answers as `inner` does until its allowance of changes is used up, then is unavailable for changes.
-#[derive(Debug)]
-struct Failing<T> {
-    inner: Arc<T>,
-    changes_left: Arc<AtomicU32>,
-}
-
-impl<T> Failing<T> {
-    fn may_change(&self) -> bool {
-        self.changes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
-    }
-}
-
-#[derive(Debug)]
-struct FailingStore(Failing<MemorySnapshotStore>);
-
-impl FailingStore {
-    fn change(&self) -> Result<&MemorySnapshotStore, SnapshotError> {
-        let unavailable = || SnapshotError::Unavailable { reason: "switched off".into(), source: None };
-        self.0.may_change().then_some(&*self.0.inner).ok_or_else(unavailable)
-    }
-}
-
-#[async_trait]
-impl SnapshotStore for FailingStore {
-    async fn save(&self, snapshot: Snapshot) -> Result<(), SnapshotError> {
-        self.change()?.save(snapshot).await
-    }
-
-    async fn load(&self, id: &PersistenceId, at_most: SeqNr) -> Result<Option<Snapshot>, SnapshotError> {
-        self.0.inner.load(id, at_most).await
-    }
-
-    async fn delete(&self, id: &PersistenceId, range: RangeInclusive<SeqNr>) -> Result<(), SnapshotError> {
-        self.change()?.delete(id, range).await
-    }
-
-    async fn list(&self, id: &PersistenceId) -> Result<Vec<SeqNr>, SnapshotError> {
-        self.0.inner.list(id).await
-    }
-
-    fn max_payload_bytes(&self) -> usize {
-        self.0.inner.max_payload_bytes()
-    }
-}
-
-#[async_trait]
-impl Journal for Failing<MemoryJournal> {
-    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Head, JournalError>> {
-        self.inner.write(writes).await
-    }
-
-    fn replay(&self, range: ReplayRange) -> BoxStream<'static, Result<Replayed, JournalError>> {
-        self.inner.replay(range)
-    }
-
-    async fn head(&self, id: &PersistenceId) -> Result<Head, JournalError> {
-        self.inner.head(id).await
-    }
-
-    async fn delete_to(&self, id: &PersistenceId, to: SeqNr) -> Result<(), JournalError> {
-        if !self.may_change() {
-            return Err(JournalError::Unavailable { reason: "switched off".into(), source: None });
-        }
-        self.inner.delete_to(id, to).await
-    }
-
-    async fn replace(&self, old: &StoredEvent, new: Envelope) -> Result<bool, JournalError> {
-        self.inner.replace(old, new).await
-    }
-
-    async fn events_by_tag(&self, tag: &Tag, after: Offset, limit: usize) -> Result<Page, JournalError> {
-        self.inner.events_by_tag(tag, after, limit).await
-    }
-
-    async fn events_by_slice(
-        &self,
-        slices: SliceRange,
-        after: Offset,
-        limit: usize,
-    ) -> Result<Page, JournalError> {
-        self.inner.events_by_slice(slices, after, limit).await
-    }
-
-    async fn persistence_ids(
-        &self,
-        after: Option<&PersistenceId>,
-        limit: usize,
-    ) -> Result<Vec<PersistenceId>, JournalError> {
-        self.inner.persistence_ids(after, limit).await
-    }
-
-    fn limits(&self) -> annals_journal::Limits {
-        self.inner.limits()
-    }
 }
 
 /// What this thread logs, which is what its test logs: each runs on one thread.
