@@ -1,6 +1,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use annals_actors::plain::ActorSystem;
 use annals_actors::{Kind, Node, NodeBuilder, PersistentActor, Stores};
 use annals_journal::{GroupCommitSettings, OpenJournalError};
 use annals_snapshot::OpenStoreError;
@@ -69,6 +70,19 @@ impl Builder {
     /// How long an ask waits that says nothing else; default 10 s.
     pub fn ask_timeout(mut self, limit: Duration) -> Self {
         self.node = self.node.ask_timeout(limit);
+        self
+    }
+
+    /// Takes over a system of plain actors, so that kinds can be given references to its actors as services; default: a new one
+    /// with the node's name. It stops with the node.
+    pub fn system(mut self, system: ActorSystem) -> Self {
+        self.node = self.node.system(system);
+        self
+    }
+
+    /// How long plain actors may take to stop when the node does; default 10 s. Those that take longer are aborted.
+    pub fn actors_stop_within(mut self, limit: Duration) -> Self {
+        self.node = self.node.actors_stop_within(limit);
         self
     }
 

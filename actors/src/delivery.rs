@@ -10,12 +10,17 @@ use tokio::sync::oneshot;
 
 use crate::context::{Identity, Scope};
 use crate::effect::{Answer, Continuation, EffectKind, Outcome, SideEffect, Then};
+use crate::plain::MessageType;
 use crate::{AskError, Context, Effect, Failure, Handle, OutcomeUnknown, PersistentActor};
 
 /// One command, its caller, and what was decided about it.
 pub(crate) trait Delivery<A: PersistentActor>: Send {
     /// The command's name, for spans.
     fn name(&self) -> &'static str;
+    /// What it is, when it was told and nobody waits for an answer: if it cannot be delivered, it is a dead letter.
+    fn told(&self) -> Option<MessageType> {
+        None
+    }
     /// Marks it as being decided; `false`: the caller gave up before, drop it.
     fn begin(&self) -> bool;
     /// Marks it as certainly not stored again.
@@ -164,6 +169,10 @@ impl<A: Handle<C>, C: Command> Parcel<A, C> {
 impl<A: Handle<C>, C: Command> Delivery<A> for Parcel<A, C> {
     fn name(&self) -> &'static str {
         self.name
+    }
+
+    fn told(&self) -> Option<MessageType> {
+        self.caller.is_none().then(MessageType::of::<C>)
     }
 
     fn begin(&self) -> bool {

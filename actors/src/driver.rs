@@ -252,8 +252,7 @@ impl<A: PersistentActor> Driver<A> {
         self.mailbox.close();
         while let Ok(delivery) = self.mailbox.try_recv() {
             metrics.mailbox_depth.decrement(1.0);
-            metrics.failures.increment(1);
-            delivery.fail(failure.clone());
+            self.entities.node.fail(&self.id, delivery, failure.clone());
         }
         true
     }

@@ -11,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::delivery::{Parcel, Progress};
 use crate::entities::Entities;
+use crate::plain::MessageType;
 use crate::{AskError, Failure, Handle, Lists, OutcomeUnknown, PersistentActor};
 
 /// Reaches one entity, in memory or not. Cheap to clone and to keep.
@@ -74,6 +75,9 @@ impl<A: PersistentActor> EntityRef<A> {
 
     /// Sends a command and does not wait. `Ok`: it is in the mailbox; what becomes of it shows in events, logs and metrics only.
     ///
+    /// A command that does not get into the mailbox, or that the entity never comes to, is a dead letter of the
+    /// [node's system](crate::Node::system).
+    ///
     /// # Errors
     /// The [`Failure`] when it could not be put into the mailbox.
     pub fn tell<C, At>(&self, command: C) -> Result<(), Failure>
@@ -84,7 +88,10 @@ impl<A: PersistentActor> EntityRef<A> {
     {
         let target = self.target.as_ref().map_err(Clone::clone)?;
         let parcel = Parcel::new(command, false, Progress::new(), None);
-        target.entities.deliver(&target.id, Box::new(parcel))
+        let delivered = target.entities.deliver(&target.id, Box::new(parcel));
+        delivered.inspect_err(|failure| {
+            target.entities.node.dead_letter(&target.id, MessageType::of::<C>(), failure);
+        })
     }
 }
 

@@ -1,6 +1,8 @@
 use annals_journal::{InvalidName, JournalError, PersistenceId, SeqNr};
 use annals_migrations::AdaptError;
 
+use crate::plain::DeadLetterReason;
+
 /// Why a command got no reply: three different things, because the caller does something different after each.
 ///
 /// | variant | was anything stored? | what to do next |
@@ -130,6 +132,23 @@ impl Failure {
                 | Self::Stopping { .. }
                 | Self::WorkTimedOut { .. }
         )
+    }
+}
+
+impl Failure {
+    /// Why a command that failed so reached nobody; `None`: it reached its handler.
+    pub(crate) fn undelivered(&self) -> Option<DeadLetterReason> {
+        match self {
+            Self::MailboxFull { .. } => Some(DeadLetterReason::MailboxFull),
+            Self::StashFull { .. } => Some(DeadLetterReason::StashFull),
+            Self::Stopping { .. } => Some(DeadLetterReason::Stopped),
+            Self::Fenced { .. } => Some(DeadLetterReason::Fenced),
+            Self::JournalUnavailable { .. } => Some(DeadLetterReason::JournalUnavailable),
+            Self::RecoveryFailed { .. } => Some(DeadLetterReason::RecoveryFailed),
+            Self::Panicked { .. } | Self::NotStorable { .. } | Self::WorkTimedOut { .. } => None,
+            // Only who waits can run out of time; and who was never meant has no letters.
+            Self::TimedOut { .. } | Self::NotRegistered { .. } | Self::InvalidId(_) => None,
+        }
     }
 }
 

@@ -2,6 +2,7 @@ use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use annals_journal::{
@@ -14,9 +15,11 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::delivery::Delivery;
 use crate::entities::Entities;
 use crate::entity::Activations;
 use crate::environment::{Clock, Environment, Ids};
+use crate::plain::{ActorSystem, MessageType};
 use crate::telemetry::ActorMetrics;
 use crate::{CommandList, EntityRef, Failure, Kind, PersistentActor};
 
@@ -31,7 +34,7 @@ pub struct Stores {
     pub snapshots: Arc<dyn SnapshotStore>,
 }
 
-/// A running node: the entities of its registered kinds on one journal. Cheap to clone.
+/// A running node: the entities of its registered kinds on one journal, and plain actors beside them. Cheap to clone.
 ///
 /// End it with [`Node::shutdown`]. One that is only dropped goes on for those who hold an [`EntityRef`], and until its entities are
 /// idle.
@@ -57,7 +60,12 @@ pub(crate) struct Shared {
     pub(crate) metrics: ActorMetrics,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
+    system: ActorSystem,
+    actors_stop_within: Duration,
     commits: GroupCommit,
+    /// Someone has begun to stop the node.
+    stopping: AtomicBool,
+    stopped: CancellationToken,
 }
 
 impl Node {
@@ -71,6 +79,8 @@ impl Node {
             ask_timeout: Duration::from_secs(10),
             commits: GroupCommitSettings::default(),
             environment: Environment::default(),
+            system: None,
+            actors_stop_within: Duration::from_secs(10),
         }
     }
 
@@ -115,8 +125,18 @@ impl Node {
         self.shared.snapshots.store()
     }
 
-    /// Stops: refuses new commands, finishes what was decided, answers what waits with [`Failure::Stopping`], takes the
-    /// snapshots that policies want at a stop, and returns when all is on disk.
+    /// The plain actors of this node, which stop with it; they and its entities share dead letters and event stream.
+    pub fn system(&self) -> &ActorSystem {
+        &self.shared.system
+    }
+
+    /// Stops, in this order:
+    ///
+    /// 1. The plain actors of its [system](Self::system) handle what waits in their mailboxes and stop, within
+    ///    [a time](NodeBuilder::actors_stop_within). Entities are still there for them, and answer.
+    /// 2. The entities refuse new commands, finish what was decided, answer what waits with [`Failure::Stopping`], and take the
+    ///    snapshots that policies want at a stop. What their side effects now tell plain actors is a dead letter.
+    /// 3. All is on disk, and it returns.
     ///
     /// It waits as long as the journal takes to answer the commits on their way, and for queued side effects, each up to its
     /// kind's work limit: put a time limit around it (`tokio::time::timeout`) where the process must end. What is cut off then is
@@ -125,11 +145,51 @@ impl Node {
     /// # Cancel safety
     /// Stopping goes on when the future is dropped; call again to wait.
     pub async fn shutdown(&self) {
-        self.shared.stop.cancel();
-        self.shared.tasks.close();
-        self.shared.tasks.wait().await;
-        self.shared.commits.shutdown().await;
-        tracing::info!(node = self.shared.name, "node stopped");
+        let shared = Arc::clone(&self.shared);
+        let stopped = shared.stopped.clone();
+        if !shared.stopping.swap(true, Ordering::SeqCst) {
+            // In a task of its own, so that the order holds when nobody waits any more. The guard tells who does, whatever happens.
+            let done = stopped.clone().drop_guard();
+            tokio::spawn(async move {
+                shared.shutdown().await;
+                drop(done);
+            });
+        }
+        stopped.cancelled().await;
+    }
+}
+
+impl Shared {
+    async fn shutdown(&self) {
+        if let Err(late) = self.system.shutdown(self.actors_stop_within).await {
+            tracing::warn!(node = self.name, %late, "plain actors did not stop in time: the node stops without them");
+        }
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.commits.shutdown().await;
+        tracing::info!(node = self.name, "node stopped");
+    }
+
+    /// Answers a command that was certainly not carried out. When nobody waits for the answer, it is a dead letter.
+    pub(crate) fn fail<A: PersistentActor>(
+        &self,
+        id: &PersistenceId,
+        delivery: Box<dyn Delivery<A>>,
+        failure: Failure,
+    ) {
+        self.metrics.failures.increment(1);
+        if let Some(command) = delivery.told() {
+            self.dead_letter(id, command, &failure);
+        }
+        delivery.fail(failure);
+    }
+
+    /// A command that was told did not reach its handler.
+    pub(crate) fn dead_letter(&self, id: &PersistenceId, command: MessageType, failure: &Failure) {
+        if let Some(reason) = failure.undelivered() {
+            self.system.shared.dead_command(id, command, reason);
+        }
     }
 }
 
@@ -152,6 +212,8 @@ pub struct NodeBuilder {
     ask_timeout: Duration,
     commits: GroupCommitSettings,
     environment: Environment,
+    system: Option<ActorSystem>,
+    actors_stop_within: Duration,
 }
 
 impl NodeBuilder {
@@ -196,6 +258,21 @@ impl NodeBuilder {
         self
     }
 
+    /// Takes over a system of plain actors, so that kinds can be given references to its actors as services; default: a new one
+    /// with the node's name. It stops with the node.
+    #[must_use]
+    pub fn system(mut self, system: ActorSystem) -> Self {
+        self.system = Some(system);
+        self
+    }
+
+    /// How long plain actors may take to stop when the node does; default 10 s. Those that take longer are aborted.
+    #[must_use]
+    pub fn actors_stop_within(mut self, limit: Duration) -> Self {
+        self.actors_stop_within = limit;
+        self
+    }
+
     /// Takes the time from elsewhere, for tests.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -236,7 +313,11 @@ impl NodeBuilder {
             metrics: ActorMetrics::new(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
+            system: self.system.unwrap_or_else(|| ActorSystem::new(&self.name)),
+            actors_stop_within: self.actors_stop_within,
             commits,
+            stopping: AtomicBool::new(false),
+            stopped: CancellationToken::new(),
             name: self.name,
         });
         let mut kinds = HashMap::new();

@@ -30,10 +30,7 @@ impl<A: PersistentActor> Driver<A> {
                     }
                     self.side_effects.extend(effects);
                 }
-                Action::Fail(delivery, failure) => {
-                    node.metrics.failures.increment(1);
-                    delivery.fail(failure);
-                }
+                Action::Fail(delivery, failure) => node.fail(&self.id, delivery, failure),
                 Action::Unknown(delivery) => {
                     node.metrics.unknown_outcomes.increment(1);
                     delivery.unknown(&self.id);
@@ -41,8 +38,7 @@ impl<A: PersistentActor> Driver<A> {
                 Action::RefuseMailbox(failure) => {
                     while let Ok(delivery) = self.mailbox.try_recv() {
                         node.metrics.mailbox_depth.decrement(1.0);
-                        node.metrics.failures.increment(1);
-                        delivery.fail(failure.clone());
+                        node.fail(&self.id, delivery, failure.clone());
                     }
                     self.failure = Some(failure);
                 }

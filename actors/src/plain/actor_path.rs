@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::Arc;
 
+use annals_journal::PersistenceId;
+
 use super::SpawnError;
 
 /// Where an actor stands among its ancestors: `bank/tellers/1`. It says who is meant in logs and dead letters.
@@ -22,6 +24,11 @@ impl ActorPath {
 
     pub(crate) fn root(system: &str) -> Self {
         Self(system.into())
+    }
+
+    /// Where dead letters say that an entity stands. Only an entity's last part has a `|`, and all that may stand in its id.
+    pub(crate) fn entity(&self, id: &PersistenceId) -> Self {
+        Self(format!("{}/{id}", self.0).into())
     }
 
     /// The path of a child with this name.

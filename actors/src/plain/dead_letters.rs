@@ -1,6 +1,6 @@
 //! Messages that reach nobody: counted, published, logged with a rate limit.
 
-use std::any::{TypeId, type_name};
+use std::any::{Any, TypeId, type_name};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::telemetry::PlainMetrics;
 /// A message that nobody handles. Subscribe with [`ActorSystem::dead_letters`](super::ActorSystem::dead_letters).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
-    /// Who was meant.
+    /// Who was meant: a plain actor, or an entity of the node, as `bank/account|alice`.
     pub recipient: ActorPath,
     /// The message's type.
     pub message_type: &'static str,
@@ -35,6 +35,12 @@ pub enum DeadLetterReason {
     AskerGone,
     /// No routee of the router runs.
     NoRoutee,
+    /// A newer owner has taken the entity over.
+    Fenced,
+    /// The entity could not recover, because the journal cannot be asked.
+    JournalUnavailable,
+    /// The history of the entity cannot be read.
+    RecoveryFailed,
 }
 
 impl DeadLetterReason {
@@ -46,6 +52,9 @@ impl DeadLetterReason {
             Self::StashFull => "stash_full",
             Self::AskerGone => "asker_gone",
             Self::NoRoutee => "no_routee",
+            Self::Fenced => "fenced",
+            Self::JournalUnavailable => "journal_unavailable",
+            Self::RecoveryFailed => "recovery_failed",
         }
     }
 }
@@ -62,18 +71,19 @@ impl DeadLetterOffice {
     }
 
     /// Takes a letter in. Dead letters about dead letters are counted only: they would never end.
-    pub(crate) fn take<M: 'static>(
+    pub(crate) fn take(
         &self,
-        recipient: &ActorPath,
+        recipient: ActorPath,
+        message: MessageType,
         reason: DeadLetterReason,
         metrics: &PlainMetrics,
         events: &EventStream,
     ) {
         metrics.dead_letter(reason);
-        if TypeId::of::<M>() == TypeId::of::<DeadLetter>() {
+        if message.id == TypeId::of::<DeadLetter>() {
             return;
         }
-        let message_type = type_name::<M>();
+        let message_type = message.name;
         // Whole at every point where its holder could panic.
         let said = self.log.lock().unwrap_or_else(PoisonError::into_inner).allow(Instant::now());
         if let Some(silent) = said {
@@ -85,7 +95,20 @@ impl DeadLetterOffice {
                 "dead letter"
             );
         }
-        events.publish(DeadLetter { recipient: recipient.clone(), message_type, reason });
+        events.publish(DeadLetter { recipient, message_type, reason });
+    }
+}
+
+/// What a message was.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct MessageType {
+    id: TypeId,
+    name: &'static str,
+}
+
+impl MessageType {
+    pub(crate) fn of<M: Any>() -> Self {
+        Self { id: TypeId::of::<M>(), name: type_name::<M>() }
     }
 }
 

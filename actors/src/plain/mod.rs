@@ -58,6 +58,7 @@ pub use termination::{Terminated, TerminationReason};
 mod timers;
 pub use timers::TimerKey;
 mod dead_letters;
+pub(crate) use dead_letters::MessageType;
 pub use dead_letters::{DeadLetter, DeadLetterReason};
 mod event_stream;
 pub use event_stream::{EventStream, Publishable, Published, Subscription};

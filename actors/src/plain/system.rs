@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use annals_journal::PersistenceId;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::cell::{AnyCell, Cell};
-use super::dead_letters::DeadLetterOffice;
+use super::dead_letters::{DeadLetterOffice, MessageType};
 use super::mailbox::Halt;
 use super::runner::Runner;
 use super::{
@@ -205,7 +206,16 @@ impl Shared {
     }
 
     pub(crate) fn dead_letter<M: 'static>(&self, recipient: &ActorPath, reason: DeadLetterReason) {
-        self.dead_letters.take::<M>(recipient, reason, &self.metrics, &self.events);
+        self.undelivered(recipient.clone(), MessageType::of::<M>(), reason);
+    }
+
+    /// A command that was told to an entity and did not reach it.
+    pub(crate) fn dead_command(&self, id: &PersistenceId, command: MessageType, reason: DeadLetterReason) {
+        self.undelivered(self.root.entity(id), command, reason);
+    }
+
+    fn undelivered(&self, recipient: ActorPath, message: MessageType, reason: DeadLetterReason) {
+        self.dead_letters.take(recipient, message, reason, &self.metrics, &self.events);
     }
 
     /// Makes an actor, registers it, and lets it run.
