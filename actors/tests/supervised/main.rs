@@ -5,4 +5,5 @@
 mod dead_letters;
 mod doctored;
 mod shutdown;
+mod storms;
 mod tank;
