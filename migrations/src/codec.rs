@@ -15,9 +15,12 @@ use serde::de::DeserializeOwned;
 
 use crate::CodecError;
 
+mod scratch;
+mod shape;
 mod variant_reader;
 mod variant_writer;
 
+pub(crate) use shape::{Shapes, mix, shape};
 use variant_reader::VariantReader;
 use variant_writer::VariantWriter;
 
@@ -26,9 +29,7 @@ use variant_writer::VariantWriter;
 /// # Errors
 /// [`CodecError::Json`] when it has no JSON form.
 pub fn encode_json<T: Serialize>(value: &T) -> Result<Bytes, CodecError> {
-    let mut out = Vec::with_capacity(PAYLOAD_GUESS);
-    serde_json::to_writer(&mut out, value)?;
-    Ok(out.into())
+    scratch::written(|out| Ok(serde_json::to_writer(out, value)?))
 }
 
 /// The value that [`encode_json`] wrote.
@@ -44,9 +45,7 @@ pub fn decode_json<T: DeserializeOwned>(payload: &Bytes) -> Result<T, CodecError
 /// # Errors
 /// [`CodecError::Json`] when they have no JSON form, or when serde does not see an externally tagged enum.
 pub fn encode_variant<T: Serialize>(event: &T) -> Result<Bytes, CodecError> {
-    let mut out = Vec::with_capacity(PAYLOAD_GUESS);
-    event.serialize(VariantWriter(&mut serde_json::Serializer::new(&mut out)))?;
-    Ok(out.into())
+    scratch::written(|out| Ok(event.serialize(VariantWriter(&mut serde_json::Serializer::new(out)))?))
 }
 
 /// The variant that [`encode_variant`] wrote, told by its index among the variants that serde reads.
@@ -72,6 +71,3 @@ pub fn encode_protobuf<M: prost::Message>(message: &M) -> Bytes {
 pub fn decode_protobuf<M: prost::Message + Default>(payload: &Bytes) -> Result<M, CodecError> {
     Ok(M::decode(payload.clone())?)
 }
-
-/// Room for the payload of a usual event, so that writing it allocates once.
-const PAYLOAD_GUESS: usize = 128;
