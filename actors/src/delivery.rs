@@ -86,7 +86,6 @@ pub(crate) type Response<A, C> = Result<<A as Handle<C>>::Reply, AskError<<A as 
 /// The typed form of a [`Delivery`].
 pub(crate) struct Parcel<A: Handle<C>, C: Command> {
     command: C,
-    name: &'static str,
     confirmed: bool,
     progress: Progress,
     caller: Option<oneshot::Sender<Response<A, C>>>,
@@ -108,9 +107,7 @@ impl<A: Handle<C>, C: Command> Parcel<A, C> {
         progress: Progress,
         caller: Option<oneshot::Sender<Response<A, C>>>,
     ) -> Self {
-        let name = std::any::type_name::<C>();
-        let name = name.rsplit("::").next().unwrap_or(name);
-        Self { command, name, confirmed, progress, caller, scope: None, stage: Stage::Waiting }
+        Self { command, confirmed, progress, caller, scope: None, stage: Stage::Waiting }
     }
 
     fn context(&mut self, turn: Turn<'_>) -> Context<A, C> {
@@ -168,7 +165,8 @@ impl<A: Handle<C>, C: Command> Parcel<A, C> {
 
 impl<A: Handle<C>, C: Command> Delivery<A> for Parcel<A, C> {
     fn name(&self) -> &'static str {
-        self.name
+        let name = std::any::type_name::<C>();
+        name.rsplit("::").next().unwrap_or(name)
     }
 
     fn told(&self) -> Option<MessageType> {

@@ -1,13 +1,13 @@
 //! Performs what an [`Entity`] asks for: one task for each entity in memory.
 
 use std::collections::VecDeque;
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::sync::Arc;
 use std::time::Duration;
 
 use annals_journal::{Head, JournalError, PersistenceId, Replayed};
 use futures::future::BoxFuture;
-use futures::stream::{BoxStream, FuturesOrdered};
+use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -22,6 +22,9 @@ use crate::{Failure, PersistentActor};
 
 mod perform;
 mod report;
+mod writes;
+
+use writes::Writes;
 
 /// Commands taken from the mailbox before the rest is looked after again.
 const BURST: usize = 128;
@@ -33,7 +36,7 @@ pub(crate) struct Driver<A: PersistentActor> {
     entity: Entity<A>,
     entities: Arc<Entities<A>>,
     mailbox: mpsc::Receiver<Box<dyn Delivery<A>>>,
-    writes: FuturesOrdered<BoxFuture<'static, Result<Head, JournalError>>>,
+    writes: Writes,
     step: Step<A>,
     permit: Option<tokio::sync::OwnedSemaphorePermit>,
     recovery_began: Instant,
@@ -82,7 +85,7 @@ impl<A: PersistentActor> Driver<A> {
             entity,
             entities,
             mailbox,
-            writes: FuturesOrdered::new(),
+            writes: Writes::default(),
             step: Step::None,
             permit: None,
             recovery_began: Instant::now(),
@@ -117,17 +120,17 @@ impl<A: PersistentActor> Driver<A> {
                 }
                 continue;
             }
+            if let Some(written) = self.writes.next_if_answered() {
+                self.written(written);
+                continue;
+            }
             let accepts = self.stop.is_none()
                 && self.entity.accepts_commands()
                 && self.side_effects.len() < MAX_SIDE_EFFECTS;
             let wake = tokio::select! {
                 biased;
-                Some(written) = self.writes.next() => {
-                    self.entity.step(entities.now(), Input::Written(written));
-                    while let Some(Some(written)) = self.writes.next().now_or_never() {
-                        self.entity.step(entities.now(), Input::Written(written));
-                        if self.entity.has_actions() && !self.entity.accepts_commands() { break }
-                    }
+                written = poll_fn(|cx| self.writes.poll_next(cx)) => {
+                    self.written(written);
                     continue;
                 }
                 input = next_step(&mut self.step, &mut self.permit, entities.node.recovery_timeout) => Wake::Input(input),
@@ -179,6 +182,16 @@ impl<A: PersistentActor> Driver<A> {
         }
     }
 
+    /// Takes in an answer and those behind it that are there too, so that a commit of many is not a wake-up each.
+    fn written(&mut self, first: Result<Head, JournalError>) {
+        let now = self.entities.now();
+        self.entity.step(now, Input::Written(first));
+        while !self.entity.has_actions() || self.entity.accepts_commands() {
+            let Some(written) = self.writes.next_now() else { return };
+            self.entity.step(now, Input::Written(written));
+        }
+    }
+
     /// Takes in what is there already, so that a replay or a commit of many is not a wake-up each.
     fn drain_ready(&mut self) {
         let now = self.entities.now();
@@ -209,8 +222,7 @@ impl<A: PersistentActor> Driver<A> {
         let metrics = &self.entities.node.metrics;
         metrics.mailbox_depth.decrement(1.0);
         metrics.commands.increment(1);
-        let name = command.name();
-        let span = tracing::debug_span!(COMMAND_SPAN, persistence_id = %self.id, command = name, seq_nr = tracing::field::Empty);
+        let span = tracing::debug_span!(COMMAND_SPAN, persistence_id = %self.id, command = command.name(), seq_nr = tracing::field::Empty);
         let _entered = span.enter();
         self.entity.step(self.entities.now(), Input::Command(command));
         if !span.is_disabled()

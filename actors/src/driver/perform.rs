@@ -4,7 +4,6 @@ use std::sync::Arc;
 use annals_journal::{Journal, JournalError, JournalExt, ReplayRange};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use futures::stream::FuturesOrdered;
 use tokio::time::{Instant, timeout};
 use tracing::{Instrument, Span, debug, error};
 
@@ -20,10 +19,7 @@ impl<A: PersistentActor> Driver<A> {
         let node = Arc::clone(&self.entities.node);
         for action in self.entity.actions() {
             match action {
-                Action::Write(write) => {
-                    let journal = Arc::clone(&node.journal);
-                    self.writes.push_back(async move { journal.write_one(write).await }.boxed());
-                }
+                Action::Write(write) => self.writes.issue(&node.journal, write),
                 Action::Release(delivery, effects) => {
                     if delivery.release() {
                         node.metrics.rejections.increment(1);
@@ -97,7 +93,7 @@ impl<A: PersistentActor> Driver<A> {
                     self.step =
                         Step::Replay(node.journal.replay(ReplayRange::all(&self.id).from(from).to(to)));
                 }
-                Action::ForgetWrites => self.writes = FuturesOrdered::new(),
+                Action::ForgetWrites => self.writes.forget(),
                 Action::Work(work, limit) => {
                     self.work = Some(
                         async move {

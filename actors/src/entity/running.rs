@@ -3,7 +3,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use annals_journal::{AtomicWrite, Envelope, EventDigest, SeqNr, Timestamp, Token, Write};
-use annals_migrations::Encoded;
 use annals_snapshot::{Cadence, Snapshot};
 
 use super::held::Held;
@@ -253,55 +252,28 @@ impl<A: PersistentActor> Running<A> {
         after: After,
         ground: &mut Ground<'_, A>,
     ) -> Result<bool, Setback<A>> {
-        let encoded = match encode(events.as_slice(), ground.rules) {
-            Ok(encoded) => encoded,
+        let timestamp = waiting.delivery.timestamp();
+        let mut envelopes = match self.seal(events.as_slice(), timestamp, ground) {
+            Ok(envelopes) => envelopes,
             Err(reason) => {
                 ground.out.push(Action::Fail(waiting.delivery, Failure::NotStorable { reason }));
                 return Ok(false);
             }
         };
-        let timestamp = waiting.delivery.timestamp();
         let (state, delivery) = (&mut self.state, &mut waiting.delivery);
         let folded = catch_unwind(AssertUnwindSafe(|| {
-            let tags: Vec<_> = events
-                .as_slice()
-                .iter()
-                .map(|event| {
-                    state.apply(event);
-                    state.tags(event)
-                })
-                .collect();
-            (tags, delivery.evaluate(state))
+            for (event, envelope) in events.as_slice().iter().zip(&mut envelopes) {
+                state.apply(event);
+                envelope.tags = state.tags(event);
+            }
+            delivery.evaluate(state)
         }));
-        let (tags, side_effects) = match folded {
-            Ok(folded) => folded,
+        let side_effects = match folded {
+            Ok(side_effects) => side_effects,
             Err(panic) => return Err(Setback::Panicked { waiting, message: message(&*panic) }),
         };
-        let persisted = !encoded.is_empty();
+        let persisted = !envelopes.is_empty();
         if persisted {
-            let writer = ground.rules.writer;
-            let mut seq_nr = self.decided;
-            let envelopes: Vec<_> = encoded
-                .into_iter()
-                .zip(tags)
-                .map(|(encoded, tags)| {
-                    seq_nr = seq_nr.next();
-                    Envelope {
-                        persistence_id: ground.identity.persistence_id.clone(),
-                        seq_nr,
-                        token: self.token,
-                        writer,
-                        timestamp,
-                        manifest: encoded.manifest,
-                        schema_version: encoded.schema_version,
-                        codec: encoded.codec,
-                        tags,
-                        trace_context: None,
-                        key_id: None,
-                        payload: encoded.payload,
-                    }
-                })
-                .collect();
             if let Some(refused) = envelopes.iter().find_map(|event| ground.rules.limits.check(event).err()) {
                 // The state has seen events that cannot be stored: as with a panic, it is thrown away.
                 return Err(Setback::Unstorable { waiting, reason: refused.to_string() });
@@ -320,6 +292,53 @@ impl<A: PersistentActor> Running<A> {
             self.held.push_back(held);
         }
         Ok(true)
+    }
+
+    /// Makes events into envelopes without tags; nothing is stored and nothing changed when one cannot be.
+    fn seal(
+        &self,
+        events: &[A::Event],
+        timestamp: Timestamp,
+        ground: &Ground<'_, A>,
+    ) -> Result<Vec<Envelope>, String> {
+        let rules = ground.rules;
+        if events.len() > rules.limits.max_events {
+            return Err(format!(
+                "{} events in one effect, at most {} are allowed",
+                events.len(),
+                rules.limits.max_events
+            ));
+        }
+        let mut envelopes = Vec::with_capacity(events.len());
+        let mut seq_nr = self.decided;
+        for event in events {
+            let encoded = catch_unwind(AssertUnwindSafe(|| rules.adapter.to_journal(event)))
+                .map_err(|panic| message(&*panic))?
+                .map_err(|error| error.to_string())?;
+            let (bytes, most) = (encoded.payload.len(), rules.limits.max_payload_bytes);
+            if bytes > most {
+                return Err(format!(
+                    "{} has a payload of {bytes} bytes, at most {most} are allowed",
+                    encoded.manifest
+                ));
+            }
+            seq_nr = seq_nr.next();
+            envelopes.push(Envelope {
+                persistence_id: ground.identity.persistence_id.clone(),
+                seq_nr,
+                token: self.token,
+                writer: rules.writer,
+                timestamp,
+                manifest: encoded.manifest,
+                schema_version: encoded.schema_version,
+                codec: encoded.codec,
+                tags: Vec::new(),
+                trace_context: None,
+                key_id: None,
+                payload: encoded.payload,
+            });
+        }
+        Ok(envelopes)
     }
 
     fn append(&mut self, envelopes: Vec<Envelope>, events: &Events<A::Event>, ground: &mut Ground<'_, A>) {
@@ -422,30 +441,4 @@ impl<A: PersistentActor> Working<A> {
             out.push(Action::Work(work, limit));
         }
     }
-}
-
-/// Makes events into bytes; nothing is stored and nothing changed when one cannot be.
-fn encode<A: PersistentActor>(events: &[A::Event], rules: &Rules<A>) -> Result<Vec<Encoded>, String> {
-    if events.len() > rules.limits.max_events {
-        return Err(format!(
-            "{} events in one effect, at most {} are allowed",
-            events.len(),
-            rules.limits.max_events
-        ));
-    }
-    let mut all = Vec::with_capacity(events.len());
-    for event in events {
-        let encoded = catch_unwind(AssertUnwindSafe(|| rules.adapter.to_journal(event)))
-            .map_err(|panic| message(&*panic))?
-            .map_err(|error| error.to_string())?;
-        let (bytes, most) = (encoded.payload.len(), rules.limits.max_payload_bytes);
-        if bytes > most {
-            return Err(format!(
-                "{} has a payload of {bytes} bytes, at most {most} are allowed",
-                encoded.manifest
-            ));
-        }
-        all.push(encoded);
-    }
-    Ok(all)
 }
