@@ -1,12 +1,15 @@
 //! Group commit without a timer.
 //!
 //! ```text
-//! callers   ──┬─ write ─→ queue ─→ batch 1: on its way to the backend
+//! callers   ──┬─ write ──────────→ commit 1: on its way to the backend
 //!             ├─ write ─→ queue ─┐
-//!             └─ write ─→ queue ─┴→ batch 2: what came meanwhile; goes when batch 1 is answered
+//!             └─ write ─→ queue ─┴→ commit 2: what came meanwhile; goes when commit 1 is answered
 //! ```
-//! An idle journal commits at once, a busy one batches by itself.
+//! An idle journal commits at once, a busy one batches by itself. The caller that finds it idle begins the commit itself: with a
+//! backend that answers at once no task is woken. One that does not answer at once is left to the committer's task, so that
+//! nobody's commit waits for the caller's task to be polled.
 
+mod commit;
 mod committer;
 mod queue;
 
@@ -15,10 +18,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
+use self::commit::{Backend, Commit};
 use self::committer::Committer;
-use self::queue::Queue;
+use self::queue::{Answers, Entry, Lead, Queue};
 use crate::telemetry::JournalMetrics;
 use crate::{
     Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange, Replayed, SeqNr,
@@ -53,9 +57,8 @@ pub struct GroupCommit {
 }
 
 struct Handle {
-    inner: Arc<dyn Journal>,
+    backend: Arc<Backend>,
     queue: Arc<Queue>,
-    metrics: Arc<JournalMetrics>,
     /// Errs when the task has ended.
     ended: watch::Receiver<()>,
 }
@@ -82,15 +85,33 @@ impl GroupCommit {
     /// Outside of a tokio runtime.
     pub fn new(inner: Arc<dyn Journal>, settings: GroupCommitSettings) -> Self {
         let queue = Arc::new(Queue::default());
-        let metrics = Arc::new(JournalMetrics::new());
+        let backend = Arc::new(Backend { inner, metrics: JournalMetrics::new() });
         let (ends, ended) = watch::channel(());
-        let committer =
-            Committer::new(Arc::clone(&inner), Arc::clone(&queue), Arc::clone(&metrics), settings);
+        let committer = Committer::new(Arc::clone(&backend), Arc::clone(&queue), settings);
         tokio::spawn(async move {
             committer.run().await;
             drop(ends);
         });
-        Self { handle: Arc::new(Handle { inner, queue, metrics, ended }) }
+        Self { handle: Arc::new(Handle { backend, queue, ended }) }
+    }
+
+    /// Begins a commit in the caller's task; one that is not answered at once goes to the committer.
+    fn begin(&self, lead: Lead<'_>, writes: Vec<Write>) -> Result<Answers, oneshot::Receiver<Answers>> {
+        let backend = &self.handle.backend;
+        let mut commit = Commit::begin(backend, writes);
+        match commit.answers_now() {
+            Some(answers) => {
+                // Nobody is refused for it: what waits came later, and learns from its own commit.
+                let concluded = commit.conclude(answers, backend, &self.handle.queue);
+                lead.release();
+                Ok(concluded)
+            }
+            None => {
+                let (sender, answer) = oneshot::channel();
+                lead.hand_over(commit, sender);
+                Err(answer)
+            }
+        }
     }
 
     /// Refuses further writes, commits those that wait, and returns when all are answered. Reads go on.
@@ -109,7 +130,7 @@ impl Drop for Handle {
 
 impl fmt::Debug for GroupCommit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("GroupCommit").field(&self.handle.inner).finish()
+        f.debug_tuple("GroupCommit").field(&self.handle.backend.inner).finish()
     }
 }
 
@@ -118,13 +139,17 @@ impl Journal for GroupCommit {
     async fn write(&self, writes: Vec<Write>) -> Vec<Result<Head, JournalError>> {
         let entries = writes.len();
         let queue = &self.handle.queue;
-        let error = match queue.push(writes) {
-            Ok(ticket) => match ticket.answer().await {
-                Some(answers) => return answers,
-                None => JournalError::Unknown {
-                    reason: "group commit ended before it answered".into(),
-                    source: None,
+        let error = match queue.enter(writes) {
+            Ok(Entry::Lead(lead, writes)) => match self.begin(lead, writes) {
+                Ok(answers) => return answers,
+                Err(answer) => match answer.await {
+                    Ok(answers) => return answers,
+                    Err(_) => ended(),
                 },
+            },
+            Ok(Entry::Wait(ticket)) => match ticket.answer().await {
+                Some(answers) => return answers,
+                None => ended(),
             },
             Err(queue::Closed) => JournalError::Unavailable {
                 reason: "group commit was shut down: open the journal anew".into(),
@@ -135,8 +160,8 @@ impl Journal for GroupCommit {
     }
 
     fn replay(&self, range: ReplayRange) -> BoxStream<'static, Result<Replayed, JournalError>> {
-        let replayed = self.handle.metrics.replayed_events.clone();
-        let items = self.handle.inner.replay(range);
+        let replayed = self.handle.backend.metrics.replayed_events.clone();
+        let items = self.handle.backend.inner.replay(range);
         items
             .inspect(move |item| {
                 if let Ok(Replayed::Event(_)) = item {
@@ -147,21 +172,21 @@ impl Journal for GroupCommit {
     }
 
     async fn head(&self, id: &PersistenceId) -> Result<Head, JournalError> {
-        self.handle.inner.head(id).await
+        self.handle.backend.inner.head(id).await
     }
 
     async fn delete_to(&self, id: &PersistenceId, to: SeqNr) -> Result<(), JournalError> {
-        self.handle.inner.delete_to(id, to).await?;
-        self.handle.metrics.deletions.increment(1);
+        self.handle.backend.inner.delete_to(id, to).await?;
+        self.handle.backend.metrics.deletions.increment(1);
         Ok(())
     }
 
     async fn replace(&self, old: &StoredEvent, new: Envelope) -> Result<bool, JournalError> {
-        self.handle.inner.replace(old, new).await
+        self.handle.backend.inner.replace(old, new).await
     }
 
     async fn events_by_tag(&self, tag: &Tag, after: Offset, limit: usize) -> Result<Page, JournalError> {
-        self.handle.inner.events_by_tag(tag, after, limit).await
+        self.handle.backend.inner.events_by_tag(tag, after, limit).await
     }
 
     async fn events_by_slice(
@@ -170,7 +195,7 @@ impl Journal for GroupCommit {
         after: Offset,
         limit: usize,
     ) -> Result<Page, JournalError> {
-        self.handle.inner.events_by_slice(slices, after, limit).await
+        self.handle.backend.inner.events_by_slice(slices, after, limit).await
     }
 
     async fn persistence_ids(
@@ -178,10 +203,15 @@ impl Journal for GroupCommit {
         after: Option<&PersistenceId>,
         limit: usize,
     ) -> Result<Vec<PersistenceId>, JournalError> {
-        self.handle.inner.persistence_ids(after, limit).await
+        self.handle.backend.inner.persistence_ids(after, limit).await
     }
 
     fn limits(&self) -> Limits {
-        self.handle.inner.limits()
+        self.handle.backend.inner.limits()
     }
+}
+
+/// The runtime went away under the committer.
+fn ended() -> JournalError {
+    JournalError::Unknown { reason: "group commit ended before it answered".into(), source: None }
 }

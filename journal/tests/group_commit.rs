@@ -27,6 +27,27 @@ async fn an_idle_journal_commits_at_once() {
 }
 
 #[tokio::test]
+async fn a_backend_that_answers_at_once_wakes_no_task() {
+    let journal = GroupCommit::new(Arc::new(MemoryJournal::new()), GroupCommitSettings::default());
+    for expected in 0..3 {
+        let written = journal.write_one(write(&id("a"), token(1, 1), expected, 1)).now_or_never();
+        assert_eq!(written.unwrap().unwrap().seq_nr, nr(expected + 1));
+    }
+}
+
+#[test]
+fn a_commit_that_a_caller_began_is_unknown_when_the_runtime_goes_away() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let (gate, journal) = runtime.block_on(async { gated(GroupCommitSettings::default()) });
+    let mut begun = appending(&journal, "a");
+    assert!(begun.as_mut().now_or_never().is_none());
+    drop(runtime);
+    let answer = begun.now_or_never().unwrap();
+    assert!(matches!(answer, Err(JournalError::Unknown { .. })), "{answer:?}");
+    drop(gate);
+}
+
+#[tokio::test]
 async fn what_arrives_during_a_commit_forms_the_next_one() {
     let (gate, journal) = gated(GroupCommitSettings::default());
     let mut calls: Vec<_> = (0..10).map(|n| appending(&journal, &format!("e{n}"))).collect();
@@ -51,10 +72,13 @@ async fn a_batch_is_bounded_by_entries_and_by_bytes() {
         },
     ] {
         let (gate, journal) = gated(settings);
-        let calls: Vec<_> = (0..9).map(|n| appending(&journal, &format!("e{n}"))).collect();
-        gate.gate.let_pass(9);
+        let mut calls: Vec<_> = (0..10).map(|n| appending(&journal, &format!("e{n}"))).collect();
+        for call in &mut calls {
+            assert!(call.as_mut().now_or_never().is_none());
+        }
+        gate.gate.let_pass(4);
         assert!(join_all(calls).await.iter().all(Result::is_ok));
-        assert_eq!(gate.journal.commits(), [4, 4, 1], "{settings:?}");
+        assert_eq!(gate.journal.commits(), [1, 4, 4, 1], "{settings:?}");
     }
 }
 

@@ -4,12 +4,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 use super::GroupCommitSettings;
+use super::commit::Commit;
 use crate::{Head, JournalError, NotStored, Write};
 
 /// The answers to one call's list.
 pub(super) type Answers = Vec<Result<Head, JournalError>>;
 
-/// Calls that wait for a commit, in the order in which they came.
+/// Calls that wait for a commit, in the order in which they came, and who commits meanwhile.
 #[derive(Default)]
 pub(super) struct Queue {
     state: Mutex<State>,
@@ -27,8 +28,43 @@ struct State {
     /// How many entries the calls have.
     entries: usize,
     closed: bool,
+    /// The committer is gone.
+    abandoned: bool,
+    commits: Commits,
+    /// A commit that its caller began, for the committer.
+    begun: Option<(Commit, oneshot::Sender<Answers>)>,
     /// The committer found nothing to do and waits.
     idle: bool,
+}
+
+/// Whose commit is on its way; there is one at a time.
+#[derive(Default, PartialEq, Eq)]
+enum Commits {
+    #[default]
+    None,
+    /// A caller polls its own; it does not await meanwhile.
+    Caller,
+    Committer,
+}
+
+/// How a list gets to the backend.
+pub(super) enum Entry<'a> {
+    /// No commit is on its way: the caller begins one.
+    Lead(Lead<'a>, Vec<Write>),
+    /// It waits for its turn.
+    Wait(Ticket<'a>),
+}
+
+/// A caller's right to commit; gives it back when dropped.
+pub(super) struct Lead<'a> {
+    queue: &'a Queue,
+}
+
+/// What the committer does next.
+pub(super) enum Work {
+    /// Finish what a caller began, and tell it.
+    Begun(Commit, oneshot::Sender<Answers>),
+    Batch(Vec<Call>),
 }
 
 /// One call's list on its way.
@@ -54,42 +90,71 @@ pub(super) struct Ticket<'a> {
 pub(super) struct Closed;
 
 impl Queue {
-    /// Puts a list at the end.
-    pub(super) fn push(&self, writes: Vec<Write>) -> Result<Ticket<'_>, Closed> {
-        let (sender, answer) = oneshot::channel();
-        let bytes = writes.iter().map(Write::size).sum();
-        let call = Call { writes, refused: Vec::new(), bytes, answer: sender };
+    /// Lets a list through when no commit is on its way, else puts it at the end.
+    pub(super) fn enter(&self, writes: Vec<Write>) -> Result<Entry<'_>, Closed> {
         let mut state = self.lock();
         if state.closed {
             return Err(Closed);
         }
+        if state.commits == Commits::None && state.calls.is_empty() {
+            state.commits = Commits::Caller;
+            return Ok(Entry::Lead(Lead { queue: self }, writes));
+        }
+        let (sender, answer) = oneshot::channel();
+        let bytes = writes.iter().map(Write::size).sum();
+        let call = Call { writes, refused: Vec::new(), bytes, answer: sender };
         let number = state.tickets;
         state.tickets += 1;
         state.entries += call.writes.len();
         state.calls.push_back((number, Some(call)));
-        let wake = std::mem::take(&mut state.idle);
+        // A caller that commits looks behind itself when it is done.
+        let wake = state.commits == Commits::None && std::mem::take(&mut state.idle);
         drop(state);
         if wake {
             self.work.notify_one();
         }
-        Ok(Ticket { queue: self, number, answer, answered: false })
+        Ok(Entry::Wait(Ticket { queue: self, number, answer, answered: false }))
     }
 
-    /// Takes the next batch, when there is one; `None` when there will be none any more.
-    pub(super) async fn next_batch(&self, settings: &GroupCommitSettings) -> Option<Vec<Call>> {
+    /// What the committer does next, which is done with what it did before; `None` when there will be nothing any more.
+    pub(super) async fn next(&self, settings: &GroupCommitSettings) -> Option<Work> {
         loop {
             {
                 let mut state = self.lock();
-                let batch = state.take(settings);
-                if !batch.is_empty() {
-                    return Some(batch);
+                if let Some((commit, caller)) = state.begun.take() {
+                    return Some(Work::Begun(commit, caller));
                 }
-                if state.closed {
-                    return None;
+                if state.commits != Commits::Caller {
+                    let batch = state.take(settings);
+                    if !batch.is_empty() {
+                        state.commits = Commits::Committer;
+                        return Some(Work::Batch(batch));
+                    }
+                    state.commits = Commits::None;
+                    if state.closed {
+                        return None;
+                    }
                 }
                 state.idle = true;
             }
             self.work.notified().await;
+        }
+    }
+
+    fn leader_gone(&self, begun: Option<(Commit, oneshot::Sender<Answers>)>) {
+        let mut state = self.lock();
+        if state.abandoned {
+            drop(state);
+            // The caller learns it as its sender is dropped.
+            return drop(begun);
+        }
+        state.commits = if begun.is_some() { Commits::Committer } else { Commits::None };
+        state.begun = begun;
+        let needed = state.begun.is_some() || !state.calls.is_empty() || state.closed;
+        let wake = needed && std::mem::take(&mut state.idle);
+        drop(state);
+        if wake {
+            self.work.notify_one();
         }
     }
 
@@ -125,8 +190,9 @@ impl Queue {
         let calls = {
             let mut state = self.lock();
             state.closed = true;
+            state.abandoned = true;
             state.entries = 0;
-            std::mem::take(&mut state.calls)
+            (std::mem::take(&mut state.calls), state.begun.take())
         };
         drop(calls);
     }
@@ -215,6 +281,25 @@ impl Call {
     /// What was refused in the queue.
     pub(super) fn refused(&self) -> impl Iterator<Item = &JournalError> {
         self.refused.iter().map(|(_, error)| error)
+    }
+}
+
+impl Lead<'_> {
+    /// The commit is concluded.
+    pub(super) fn release(self) {
+        drop(self);
+    }
+
+    /// The committer goes on with the commit, and tells the caller.
+    pub(super) fn hand_over(self, commit: Commit, caller: oneshot::Sender<Answers>) {
+        self.queue.leader_gone(Some((commit, caller)));
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        self.queue.leader_gone(None);
     }
 }
 
