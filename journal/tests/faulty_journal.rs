@@ -7,7 +7,7 @@ mod support;
 
 use std::time::Duration;
 
-use annals_journal::testing::{Fault, FaultyJournal, JournalAnswer, JournalOperation, Stored};
+use annals_journal::testing::{Fault, FaultyJournal, JournalAnswer, JournalOperation, Outcome};
 use annals_journal::{
     Head, Journal, JournalError, JournalExt, MemoryJournal, Offset, ReplayRange, Replayed, SliceRange, Tag,
     Write,
@@ -62,7 +62,7 @@ async fn an_append_that_fails_is_not_stored_and_the_next_one_is() {
             0 => next.fails_unavailable(),
             1 => next.conflicts(),
             2 => next.is_rejected("no"),
-            _ => next.outcome_unknown(Stored::No),
+            _ => next.outcome_unknown(Outcome::NotStored),
         }
         let error = journal.append(append(&id("a"), token(1, 1), 0, 1)).await.unwrap_err();
         let kind = ["unavailable", "conflict", "rejected", "unknown"][order];
@@ -75,7 +75,7 @@ async fn an_append_that_fails_is_not_stored_and_the_next_one_is() {
 #[tokio::test]
 async fn an_unknown_outcome_may_be_stored() {
     let journal = faulty();
-    journal.next_append().outcome_unknown(Stored::Yes);
+    journal.next_append().outcome_unknown(Outcome::Stored);
     let error = journal.append(append(&id("a"), token(1, 1), 0, 1)).await.unwrap_err();
     assert_eq!((error.kind(), stored(&journal).await), ("unknown", 1));
 }
@@ -84,7 +84,7 @@ async fn an_unknown_outcome_may_be_stored() {
 async fn a_late_write_is_stored_unless_a_newer_token_came_first() {
     for (claimed, expected) in [(false, 1), (true, 0)] {
         let journal = faulty();
-        journal.next_append().outcome_unknown(Stored::After(5 * SEC));
+        journal.next_append().outcome_unknown(Outcome::Late(5 * SEC));
         let error = journal.append(append(&id("a"), token(1, 1), 0, 1)).await.unwrap_err();
         assert_eq!((error.kind(), stored(&journal).await), ("unknown", 0));
         if claimed {
@@ -118,7 +118,7 @@ async fn who_is_fenced_stays_so_and_who_is_superseded_claims_again() {
 async fn claims_and_verifications_are_ordered_by_themselves() {
     let journal = holding(1).await;
     journal.next_claim().fails_unavailable();
-    journal.next_verify().outcome_unknown(Stored::No);
+    journal.next_verify().outcome_unknown(Outcome::NotStored);
     assert!(journal.append(append(&id("a"), token(1, 1), 1, 1)).await.is_ok());
     assert_eq!(journal.verify(&id("a"), token(1, 1)).await.unwrap_err().kind(), "unknown");
     assert_eq!(journal.claim(&id("a"), token(1, 2)).await.unwrap_err().kind(), "unavailable");
@@ -135,7 +135,7 @@ async fn claims_and_verifications_are_ordered_by_themselves() {
 async fn of_a_list_the_failed_writers_later_entries_are_answered_alike() {
     let journal = faulty();
     let (a, b) = (id("a"), id("b"));
-    journal.next_append().of(&a).skip(1).outcome_unknown(Stored::Yes);
+    journal.next_append().of(&a).skip(1).outcome_unknown(Outcome::Stored);
     let list = vec![
         write(&a, token(1, 1), 0, 1),
         write(&b, token(1, 1), 0, 1),
@@ -241,7 +241,7 @@ async fn deletions_and_reads_fail_too() {
     let a = id("a");
     journal.next_delete().fails_unavailable();
     assert_eq!(journal.delete_to(&a, nr(1)).await.unwrap_err().kind(), "unavailable");
-    journal.next_delete().outcome_unknown(Stored::Yes);
+    journal.next_delete().outcome_unknown(Outcome::Stored);
     assert_eq!(journal.delete_to(&a, nr(2)).await.unwrap_err().kind(), "unknown");
     assert_eq!(journal.inner().head(&a).await.unwrap().deleted_to, nr(2));
     journal.next_head().fails_unavailable();

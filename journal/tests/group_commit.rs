@@ -8,7 +8,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_journal::testing::{FaultyJournal, Gate, Stored};
+use annals_journal::testing::{FaultyJournal, Gate, Outcome};
 use annals_journal::{
     GroupCommit, GroupCommitSettings, Head, Journal, JournalError, JournalExt, MemoryJournal, Write,
 };
@@ -127,7 +127,7 @@ async fn after_a_failed_append_the_queued_ones_of_that_token_are_never_sent() {
 async fn of_a_queued_list_only_the_failed_writer_is_refused() {
     let (gate, journal) = gated(GroupCommitSettings::default());
     let (a, b) = (id("a"), id("b"));
-    gate.journal.next_write().behind(&gate.gate).outcome_unknown(Stored::No);
+    gate.journal.next_write().behind(&gate.gate).outcome_unknown(Outcome::NotStored);
     let mut first = journal.write_one(write(&a, token(1, 1), 0, 1)).boxed();
     assert!(first.as_mut().now_or_never().is_none());
     gate.gate.arrived().await;

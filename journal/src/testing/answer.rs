@@ -10,7 +10,7 @@ pub enum JournalAnswer {
     /// [`Unavailable`](crate::JournalError::Unavailable): not stored.
     Unavailable(String),
     /// [`Unknown`](crate::JournalError::Unknown), and what really happened.
-    Unknown(Stored),
+    Unknown(Outcome),
     /// [`Rejected`](crate::JournalError::Rejected), with this reason: not stored.
     Rejected(String),
     /// [`Corrupt`](crate::JournalError::Corrupt), with this reason.
@@ -28,14 +28,14 @@ pub enum JournalAnswer {
     TooFewAnswers,
 }
 
-/// What really happened to something whose outcome is unknown to the caller.
+/// What really happens to something whose outcome its caller does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stored {
+pub enum Outcome {
     /// It was stored at once; only the answer was lost.
-    Yes,
+    Stored,
     /// It never will be; the request was lost.
-    No,
+    NotStored,
     /// It reaches the journal so much later. Whether it is stored then depends on whether a newer token has claimed the id
     /// meanwhile.
-    After(Duration),
+    Late(Duration),
 }

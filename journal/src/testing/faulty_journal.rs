@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use super::faulty_replay::FaultyReplay;
 use super::write_plan::{Fate, WritePlan, error, unknown};
 use super::{
-    DeleteOrder, Fault, JournalAnswer, JournalCall, JournalOperation, ReadOrder, ReplayOrder, Script, Stored,
-    WriteOrder,
+    DeleteOrder, Fault, JournalAnswer, JournalCall, JournalOperation, Outcome, ReadOrder, ReplayOrder,
+    Script, WriteOrder,
 };
 use crate::{
     Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange, Replayed, SeqNr,
@@ -135,7 +135,7 @@ impl FaultyJournal {
         self.script.outstanding()
     }
 
-    /// Waits until every write with [`Stored::After`] has reached the journal.
+    /// Waits until every write with [`Outcome::Late`] has reached the journal.
     pub async fn late_writes(&self) {
         // The sender lives as long as `self`.
         let _ = self.late.subscribe().wait_for(|late| *late == 0).await;
@@ -164,8 +164,8 @@ impl FaultyJournal {
         Fault::begin_all(&faults).await;
         let answer = match &faults[0].answer {
             JournalAnswer::Panic(message) => panic!("{message}"),
-            JournalAnswer::Unknown(stored) => {
-                if *stored == Stored::Yes {
+            JournalAnswer::Unknown(outcome) => {
+                if *outcome == Outcome::Stored {
                     let _ = asked.await;
                 }
                 Err(unknown())

@@ -7,12 +7,12 @@
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use annals_journal::testing::{FaultyJournal, Stored};
+//! use annals_journal::testing::{FaultyJournal, Outcome};
 //! use annals_journal::{Epoch, Journal, JournalError, JournalExt, MemoryJournal, PersistenceId, Token};
 //!
 //! let journal = FaultyJournal::around(MemoryJournal::new());
 //! let alice = PersistenceId::new("account", "alice")?;
-//! journal.next_claim().of(&alice).outcome_unknown(Stored::Yes);
+//! journal.next_claim().of(&alice).outcome_unknown(Outcome::Stored);
 //!
 //! let claimed = journal.claim(&alice, Token::new(Epoch(1), 1)).await;
 //! assert!(matches!(claimed, Err(JournalError::Unknown { .. })));
@@ -27,7 +27,7 @@
 mod faulty_journal;
 pub use faulty_journal::FaultyJournal;
 mod answer;
-pub use answer::{JournalAnswer, Stored};
+pub use answer::{JournalAnswer, Outcome};
 mod order;
 pub use order::{DeleteOrder, Order, ReadOrder, ReplayOrder, WriteOrder};
 pub use order::{Deleting, Reading, Replaying, Writing};

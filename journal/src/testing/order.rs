@@ -3,7 +3,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use super::script::Standing;
-use super::{Gate, JournalAnswer, JournalOperation, Script, Stored};
+use super::{Gate, JournalAnswer, JournalOperation, Outcome, Script};
 use crate::PersistenceId;
 
 /// Says what becomes of the next call: first of which one (the next, if nothing is said), then what.
@@ -143,8 +143,8 @@ impl WriteOrder {
     }
 
     /// Gives the order: the caller learns that the outcome is [unknown](crate::JournalError::Unknown); what it really is.
-    pub fn outcome_unknown(self, stored: Stored) {
-        self.answers(JournalAnswer::Unknown(stored));
+    pub fn outcome_unknown(self, outcome: Outcome) {
+        self.answers(JournalAnswer::Unknown(outcome));
     }
 
     /// Gives the order: the list that this write is in gets one answer too few.
@@ -160,9 +160,9 @@ impl DeleteOrder {
     }
 
     /// Gives the order: the caller learns that the outcome is [unknown](crate::JournalError::Unknown); what it really is.
-    /// [`Stored::After`] is never done.
-    pub fn outcome_unknown(self, stored: Stored) {
-        self.answers(JournalAnswer::Unknown(stored));
+    /// [`Outcome::Late`] is never done.
+    pub fn outcome_unknown(self, outcome: Outcome) {
+        self.answers(JournalAnswer::Unknown(outcome));
     }
 }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Fault, JournalAnswer, Stored};
+use super::{Fault, JournalAnswer, Outcome};
 use crate::{Epoch, JournalError, PersistenceId, Token, Write};
 
 /// What a list of writes becomes by its orders.
@@ -38,12 +38,12 @@ impl WritePlan {
             }
             match &fault.answer {
                 JournalAnswer::Panic(message) => panic!("{message}"),
-                JournalAnswer::Unknown(stored) => {
+                JournalAnswer::Unknown(outcome) => {
                     plan.fails(&write, unknown());
-                    match stored {
-                        Stored::Yes => plan.passed.push(write),
-                        Stored::No => {}
-                        Stored::After(time) => plan.arrives_late(*time, write),
+                    match outcome {
+                        Outcome::Stored => plan.passed.push(write),
+                        Outcome::NotStored => {}
+                        Outcome::Late(time) => plan.arrives_late(*time, write),
                     }
                 }
                 JournalAnswer::Conflict => match conflict(&write) {
