@@ -10,7 +10,7 @@
 //! | [`journal`] | what an event is on disk, the traits of a backend, the backends |
 //! | [`snapshot`] | snapshot stores, policies, retention |
 //! | [`migrations`] | events and commands as bytes: schemas, adapters, the derive macros |
-//! | `testing` (feature) | the test kit: given / when / then, replays of journals, properties |
+//! | `testing` (feature) | the test kit: given / when / then, replays of journals, properties, running nodes |
 
 pub use annals_actors as actors;
 #[cfg(feature = "testing")]

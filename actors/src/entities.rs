@@ -33,7 +33,15 @@ pub(crate) struct Entities<A: PersistentActor> {
     parts: Vec<Mutex<Part<A>>>,
 }
 
-type Part<A> = HashMap<PersistenceId, mpsc::Sender<Box<dyn Delivery<A>>>>;
+type Part<A> = HashMap<PersistenceId, Resident<A>>;
+
+/// An entity in memory, from outside.
+struct Resident<A: PersistentActor> {
+    mailbox: mpsc::Sender<Box<dyn Delivery<A>>>,
+    /// What a test's crash ends.
+    #[cfg(feature = "testing")]
+    task: tokio::task::JoinHandle<()>,
+}
 
 /// So many that two cores seldom meet at one.
 const PARTS: usize = 64;
@@ -89,7 +97,7 @@ impl<A: PersistentActor> Entities<A> {
         }
         let mut part = self.part(id);
         let delivery = match part.get(id) {
-            Some(mailbox) => match mailbox.try_send(delivery) {
+            Some(resident) => match resident.mailbox.try_send(delivery) {
                 Ok(()) => {
                     self.node.metrics.mailbox_depth.increment(1.0);
                     return Ok(());
@@ -107,10 +115,14 @@ impl<A: PersistentActor> Entities<A> {
         // A fresh mailbox has room.
         let _ = mailbox.try_send(delivery);
         self.node.metrics.mailbox_depth.increment(1.0);
-        part.insert(id.clone(), mailbox);
-        drop(part);
         let driver = Driver::new(id.clone(), Arc::clone(self), receiver);
-        self.node.tasks.spawn(driver.run());
+        let _task = self.node.tasks.spawn(driver.run());
+        let resident = Resident {
+            mailbox,
+            #[cfg(feature = "testing")]
+            task: _task,
+        };
+        part.insert(id.clone(), resident);
         Ok(())
     }
 
@@ -122,6 +134,32 @@ impl<A: PersistentActor> Entities<A> {
             part.remove(id);
         }
         leaves
+    }
+
+    /// Ends entities where they stand, as a crash of their process does: all of them, or one. Says how many.
+    #[cfg(feature = "testing")]
+    pub(crate) async fn crash(&self, only: Option<&PersistenceId>) -> usize {
+        let mut tasks = Vec::new();
+        for part in &self.parts {
+            let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+            let crashed = part.extract_if(|id, _| only.is_none_or(|only| only == id));
+            tasks.extend(crashed.map(|(_, resident)| resident.task));
+        }
+        for task in &tasks {
+            task.abort();
+        }
+        let crashed = tasks.len();
+        for task in tasks {
+            // How it ended does not matter.
+            let _ = task.await;
+        }
+        crashed
+    }
+
+    /// Whether an entity is in memory.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_active(&self, id: &PersistenceId) -> bool {
+        self.part(id).contains_key(id)
     }
 
     /// Stores a snapshot and prunes behind it; a failure is logged and counted by the keeper.

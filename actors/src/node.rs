@@ -100,6 +100,18 @@ impl Node {
         }
     }
 
+    /// The entities of a registered kind, for the test kit.
+    #[cfg(feature = "testing")]
+    pub(crate) fn entities<A: PersistentActor>(&self) -> Option<&Arc<Entities<A>>> {
+        self.kinds.get(&TypeId::of::<A>())?.downcast_ref()
+    }
+
+    /// Refuses commands from now on, as a process that is gone does.
+    #[cfg(feature = "testing")]
+    pub(crate) fn is_gone(&self) {
+        self.shared.stop.cancel();
+    }
+
     /// The node's name.
     pub fn name(&self) -> &str {
         &self.shared.name

@@ -6,6 +6,11 @@ pub(super) fn difference(expected: &Value, found: &Value) -> Option<String> {
     (expected != found).then(|| lines(&pretty(expected), &pretty(found)))
 }
 
+/// The same for texts.
+pub(super) fn text_difference(expected: &str, found: &str) -> Option<String> {
+    (expected != found).then(|| lines(expected, found))
+}
+
 pub(super) fn pretty(value: &Value) -> String {
     // A value that was made of JSON is JSON.
     serde_json::to_string_pretty(value).unwrap_or_else(|error| error.to_string())

@@ -1,6 +1,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use annals_journal::Timestamp;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::{Clock, Ids};
@@ -40,5 +41,56 @@ impl Ids for Numbered {
             bytes[2..].copy_from_slice(&number.to_be_bytes());
             uuid::Builder::from_unix_timestamp_millis(now.as_millis(), &bytes).into_uuid()
         })
+    }
+}
+
+/// A clock that begins where a test says and goes on with tokio's time, which a test can pause and advance.
+#[derive(Debug)]
+pub(super) struct VirtualClock {
+    start: Timestamp,
+    began: Instant,
+}
+
+impl VirtualClock {
+    pub(super) fn starting(start: Timestamp) -> Self {
+        Self { start, began: Instant::now() }
+    }
+}
+
+impl Clock for VirtualClock {
+    fn now(&self) -> Timestamp {
+        self.start.plus(self.began.elapsed())
+    }
+}
+
+/// Ids that look random and are the same for the same seed.
+#[derive(Debug)]
+pub(super) struct Seeded {
+    seed: u64,
+    used: AtomicU64,
+}
+
+impl Seeded {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { seed, used: AtomicU64::new(0) }
+    }
+
+    /// SplitMix64: one step for each number drawn.
+    fn draw(&self) -> u64 {
+        const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+        let drawn = self.used.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        let mut z = self.seed.wrapping_add(drawn.wrapping_mul(STEP));
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+impl Ids for Seeded {
+    fn new_id(&self, now: Timestamp) -> Uuid {
+        let mut bytes = [0; 10];
+        bytes[..8].copy_from_slice(&self.draw().to_be_bytes());
+        bytes[8..].copy_from_slice(&self.draw().to_be_bytes()[..2]);
+        uuid::Builder::from_unix_timestamp_millis(now.as_millis(), &bytes).into_uuid()
     }
 }

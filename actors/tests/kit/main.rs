@@ -8,6 +8,7 @@ mod broken;
 mod given;
 mod property;
 mod replay;
+mod running;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
