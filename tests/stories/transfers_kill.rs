@@ -7,15 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use annals::journal::{Envelope, PersistenceId, SeqNr};
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
 
 use crate::budget;
 use crate::example::{Bank, url};
 use crate::http_client::Client;
+use crate::stored::{self, Stored};
 
 #[test]
 fn no_cent_comes_or_goes_under_kill_9() {
@@ -115,7 +114,7 @@ fn work_to_the_end(file: &Path, clerks: &mut [Clerk]) -> Outcomes {
     let cents: u64 =
         (0..ACCOUNTS).map(|number| client.get(&format!("/accounts/{number}")).unwrap().answer().cents).sum();
     assert_eq!(cents, TOTAL as u64, "the accounts alone");
-    while announced(file) > 0 {
+    while stored::records(file, "transfer/*") > 0 {
         assert!(Instant::now() < latest, "a transfer that is over would be gone on with for ever");
     }
     bank.terminate();
@@ -209,7 +208,7 @@ struct Moved {
 fn look(file: &Path) -> Seen {
     let mut accounts: HashMap<String, i64> = HashMap::new();
     let mut transfers: HashMap<String, Moved> = HashMap::new();
-    for (id, manifest, event) in events(file) {
+    for Stored { id, manifest, event, .. } in stored::events(file) {
         let cents = event["cents"].as_i64().unwrap_or_default();
         if id.kind() == "transfer" {
             let transfer = transfers.entry(id.entity_id().to_owned()).or_default();
@@ -262,39 +261,4 @@ fn look(file: &Path) -> Seen {
     }
     assert_eq!(accounts.values().sum::<i64>() + under_way, TOTAL, "{accounts:?} and {under_way} under way");
     seen
-}
-
-fn events(file: &Path) -> Vec<(PersistenceId, String, Value)> {
-    let conn = open(file);
-    let mut statement = conn
-        .prepare(
-            "SELECT persistence_id, seq, envelope FROM events JOIN streams ON streams.id = stream
-             ORDER BY ordering",
-        )
-        .unwrap();
-    let rows = statement
-        .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, Vec<u8>>(2)?)))
-        .unwrap();
-    rows.map(|row| {
-        let (id, seq, stored) = row.unwrap();
-        let id: PersistenceId = id.parse().unwrap();
-        let seq_nr = SeqNr::new(seq.try_into().unwrap()).unwrap();
-        let envelope = Envelope::decode_as(&stored.into(), &id, seq_nr).unwrap();
-        let event = serde_json::from_slice(&envelope.payload).unwrap_or(Value::Null);
-        (id, envelope.manifest.as_str().to_owned(), event)
-    })
-    .collect()
-}
-
-/// How many transfers a start of the bank would go on with.
-fn announced(file: &Path) -> i64 {
-    open(file)
-        .query_row("SELECT count(*) FROM records WHERE key GLOB 'transfer/*'", [], |row| row.get(0))
-        .unwrap()
-}
-
-fn open(file: &Path) -> Connection {
-    let conn = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
-    conn.busy_timeout(Duration::from_secs(10)).unwrap();
-    conn
 }

@@ -62,6 +62,16 @@ pub(crate) const ALL: &[Search] = &[
         file: "tests/stories/bank_takeover.rs",
         test: "two_banks_on_one_file_lose_and_double_nothing",
     },
+    Search {
+        name: "reminders: killed while invoices become due",
+        file: "tests/stories/reminders_kill.rs",
+        test: "every_scheduled_command_is_carried_out_once_and_not_before_its_time",
+    },
+    Search {
+        name: "sign-ups: killed between the steps of those who want one address",
+        file: "tests/stories/signup_kill.rs",
+        test: "no_address_ever_has_two_users",
+    },
 ];
 
 #[cfg(test)]
