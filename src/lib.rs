@@ -60,6 +60,9 @@ struct GuideErrors;
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../docs/guide/testing.md")]
 struct GuideTesting;
+#[cfg(all(doctest, feature = "testing"))]
+#[doc = include_str!("../docs/guide/replay.md")]
+struct GuideReplay;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/snapshots.md")]
 struct Snapshots;
