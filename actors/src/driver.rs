@@ -16,7 +16,8 @@ use tracing::{Span, debug, error, warn};
 use crate::delivery::Delivery;
 use crate::effect::SideEffect;
 use crate::entities::Entities;
-use crate::entity::{Entity, Input, StopReason, WorkOutput};
+use crate::entity::{Entity, Input, StopReason, Supervision, WorkOutput};
+use crate::left_alone::Remembered;
 use crate::telemetry::COMMAND_SPAN;
 use crate::{Failure, PersistentActor};
 
@@ -50,6 +51,8 @@ pub(crate) struct Driver<A: PersistentActor> {
     stop: Option<StopReason>,
     /// What commands that came too late are answered.
     failure: Option<Failure>,
+    /// Until when it is left alone after its end.
+    left_alone: Option<Instant>,
 }
 
 /// What recovery waits for.
@@ -77,9 +80,10 @@ impl<A: PersistentActor> Driver<A> {
         id: PersistenceId,
         entities: Arc<Entities<A>>,
         mailbox: mpsc::Receiver<Box<dyn Delivery<A>>>,
+        supervision: Option<Box<Supervision>>,
     ) -> Self {
         entities.node.metrics.active_entities.increment(1.0);
-        let entity = Entity::start(entities.identity(&id), Arc::clone(&entities.rules));
+        let entity = Entity::start_after(entities.identity(&id), Arc::clone(&entities.rules), supervision);
         Self {
             id,
             entity,
@@ -97,6 +101,7 @@ impl<A: PersistentActor> Driver<A> {
             held: 0,
             stop: None,
             failure: None,
+            left_alone: None,
         }
     }
 
@@ -256,11 +261,20 @@ impl<A: PersistentActor> Driver<A> {
             StopReason::Unavailable => {
                 warn!(persistence_id = %self.id, "stopped: the journal cannot be asked; the next command tries again");
             }
+            // Its report has said and counted it.
+            StopReason::GivenUp => {}
             StopReason::Stopped => debug!(persistence_id = %self.id, "stopped"),
         }
         let failure =
             self.failure.take().unwrap_or_else(|| Failure::Stopping { persistence_id: self.id.clone() });
-        self.entities.remove_if(&self.id, || true);
+        match self.left_alone.take() {
+            Some(until) => {
+                let supervision = self.entity.take_supervision();
+                let remembered = Remembered { failure: failure.clone(), until, supervision };
+                self.entities.leave_alone(&self.id, remembered);
+            }
+            None => _ = self.entities.remove_if(&self.id, || true),
+        }
         self.mailbox.close();
         while let Ok(delivery) = self.mailbox.try_recv() {
             metrics.mailbox_depth.decrement(1.0);

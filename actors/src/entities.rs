@@ -7,11 +7,13 @@ use annals_journal::{PersistenceId, Timestamp};
 use annals_migrations::StateAdapter;
 use annals_snapshot::{Retention, Snapshot};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::context::Identity;
 use crate::delivery::Delivery;
 use crate::driver::Driver;
 use crate::entity::Rules;
+use crate::left_alone::{LeftAlone, Remembered};
 use crate::node::Shared;
 use crate::services::Services;
 use crate::{Failure, Kind, PersistentActor, ServiceNeeds, StartError};
@@ -33,7 +35,17 @@ pub(crate) struct Entities<A: PersistentActor> {
     parts: Vec<Mutex<Part<A>>>,
 }
 
-type Part<A> = HashMap<PersistenceId, Resident<A>>;
+struct Part<A: PersistentActor> {
+    residents: HashMap<PersistenceId, Resident<A>>,
+    /// Looked at only when an entity would be woken.
+    left_alone: LeftAlone,
+}
+
+impl<A: PersistentActor> Default for Part<A> {
+    fn default() -> Self {
+        Self { residents: HashMap::new(), left_alone: LeftAlone::default() }
+    }
+}
 
 /// An entity in memory, from outside.
 struct Resident<A: PersistentActor> {
@@ -96,7 +108,7 @@ impl<A: PersistentActor> Entities<A> {
             return Err(Failure::Stopping { persistence_id: id.clone() });
         }
         let mut part = self.part(id);
-        let delivery = match part.get(id) {
+        let delivery = match part.residents.get(id) {
             Some(resident) => match resident.mailbox.try_send(delivery) {
                 Ok(()) => {
                     self.node.metrics.mailbox_depth.increment(1.0);
@@ -111,18 +123,21 @@ impl<A: PersistentActor> Entities<A> {
             },
             None => delivery,
         };
+        let supervision = part.left_alone.wake(id, Instant::now()).inspect_err(|_| {
+            self.node.metrics.failures.increment(1);
+        })?;
         let (mailbox, receiver) = mpsc::channel(self.mailbox);
         // A fresh mailbox has room.
         let _ = mailbox.try_send(delivery);
         self.node.metrics.mailbox_depth.increment(1.0);
-        let driver = Driver::new(id.clone(), Arc::clone(self), receiver);
+        let driver = Driver::new(id.clone(), Arc::clone(self), receiver, supervision);
         let _task = self.node.tasks.spawn(driver.run());
         let resident = Resident {
             mailbox,
             #[cfg(feature = "testing")]
             task: _task,
         };
-        part.insert(id.clone(), resident);
+        part.residents.insert(id.clone(), resident);
         Ok(())
     }
 
@@ -131,7 +146,7 @@ impl<A: PersistentActor> Entities<A> {
         let mut part = self.part(id);
         let leaves = leaves();
         if leaves {
-            part.remove(id);
+            part.residents.remove(id);
         }
         leaves
     }
@@ -142,8 +157,9 @@ impl<A: PersistentActor> Entities<A> {
         let mut tasks = Vec::new();
         for part in &self.parts {
             let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
-            let crashed = part.extract_if(|id, _| only.is_none_or(|only| only == id));
+            let crashed = part.residents.extract_if(|id, _| only.is_none_or(|only| only == id));
             tasks.extend(crashed.map(|(_, resident)| resident.task));
+            part.left_alone.forget(only);
         }
         for task in &tasks {
             task.abort();
@@ -159,7 +175,20 @@ impl<A: PersistentActor> Entities<A> {
     /// Whether an entity is in memory.
     #[cfg(feature = "testing")]
     pub(crate) fn is_active(&self, id: &PersistenceId) -> bool {
-        self.part(id).contains_key(id)
+        self.part(id).residents.contains_key(id)
+    }
+
+    /// Takes an entity out of the map, and refuses its commands for a while.
+    pub(crate) fn leave_alone(&self, id: &PersistenceId, remembered: Remembered) {
+        let mut part = self.part(id);
+        part.residents.remove(id);
+        part.left_alone.remember(id.clone(), remembered);
+    }
+
+    /// A pause and its jitter.
+    pub(crate) fn spread(&self, id: &PersistenceId, pause: Duration) -> Duration {
+        let bits = u32::try_from(self.hasher.hash_one((id, Instant::now())) >> 32).unwrap_or_default();
+        self.rules.bounds.restart.backoff.spread(pause, f64::from(bits) / f64::from(u32::MAX))
     }
 
     /// Stores a snapshot and prunes behind it; a failure is logged and counted by the keeper.

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use annals_journal::{InvalidName, JournalError, PersistenceId, SeqNr};
 use annals_migrations::AdaptError;
 
@@ -82,12 +84,14 @@ pub enum Failure {
         persistence_id: PersistenceId,
     },
     /// The entity's history cannot be read; repeating does not help, an operator must look.
-    #[error("{persistence_id} cannot be recovered: {reason}")]
+    #[error("{persistence_id} cannot be recovered: {reason} (not tried again for {retry_after:?})")]
     RecoveryFailed {
         /// The entity that was asked.
         persistence_id: PersistenceId,
         /// What is wrong with its history.
         reason: RecoveryError,
+        /// Until then commands get this failure at once; the first one after it has the history read again.
+        retry_after: Duration,
     },
     /// An event of the command could not be made into bytes, or is refused by the journal; state is untouched.
     #[error("the events of the command cannot be stored: {reason}")]
@@ -102,6 +106,17 @@ pub enum Failure {
         persistence_id: PersistenceId,
         /// The panic's message.
         message: String,
+    },
+    /// The entity's handlers panicked more often than its [restart policy](crate::Kind::restart) allows, and it left memory.
+    /// Fix what the message names; other commands can be repeated when the time is over.
+    #[error("{persistence_id} has panicked too often, at last: {message} (starts again in {retry_after:?})")]
+    PanickedTooOften {
+        /// The entity that was asked.
+        persistence_id: PersistenceId,
+        /// The message of the last panic.
+        message: String,
+        /// Until then commands get this failure at once; the first one after it starts the entity again.
+        retry_after: Duration,
     },
     /// The asynchronous work before the decision took longer than its limit.
     #[error("the work before the decision of {persistence_id} took longer than its limit")]
@@ -131,11 +146,22 @@ impl Failure {
                 | Self::JournalUnavailable { .. }
                 | Self::Stopping { .. }
                 | Self::WorkTimedOut { .. }
+                | Self::PanickedTooOften { .. }
         )
     }
 }
 
 impl Failure {
+    /// The same, with so much time left.
+    pub(crate) fn after(mut self, left: Duration) -> Self {
+        if let Self::RecoveryFailed { retry_after, .. } | Self::PanickedTooOften { retry_after, .. } =
+            &mut self
+        {
+            *retry_after = left;
+        }
+        self
+    }
+
     /// Why a command that failed so reached nobody; `None`: it reached its handler.
     pub(crate) fn undelivered(&self) -> Option<DeadLetterReason> {
         match self {
@@ -145,6 +171,7 @@ impl Failure {
             Self::Fenced { .. } => Some(DeadLetterReason::Fenced),
             Self::JournalUnavailable { .. } => Some(DeadLetterReason::JournalUnavailable),
             Self::RecoveryFailed { .. } => Some(DeadLetterReason::RecoveryFailed),
+            Self::PanickedTooOften { .. } => Some(DeadLetterReason::PanickedTooOften),
             Self::Panicked { .. } | Self::NotStorable { .. } | Self::WorkTimedOut { .. } => None,
             // Only who waits can run out of time; and who was never meant has no letters.
             Self::TimedOut { .. } | Self::NotRegistered { .. } | Self::InvalidId(_) => None,

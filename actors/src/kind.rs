@@ -6,6 +6,7 @@ use annals_migrations::{EventAdapter, KindAdapter, SchemaError};
 use annals_snapshot::{Retention, SnapshotPolicy};
 
 use crate::entity::Bounds;
+use crate::plain::RestartPolicy;
 use crate::services::Services;
 use crate::{PersistentActor, ServiceNeeds};
 
@@ -54,6 +55,7 @@ impl<A: PersistentActor> Kind<A> {
                 patience: Duration::from_secs(2),
                 first_pause: Duration::from_millis(50),
                 longest_pause: Duration::from_secs(5),
+                restart: RestartPolicy::default(),
             },
             mailbox: 1024,
             passivate_after: Some(Duration::from_secs(120)),
@@ -138,6 +140,21 @@ impl<A: PersistentActor> Kind<A> {
     #[must_use]
     pub fn journal_patience(mut self, patience: Duration) -> Self {
         self.bounds.patience = patience;
+        self
+    }
+
+    /// What becomes of an entity whose handler, `apply` or reply panicked; default: [`RestartPolicy::default`].
+    ///
+    /// The command that panicked fails at once with [`Failure::Panicked`](crate::Failure::Panicked). The state is thrown away and
+    /// replayed, and other commands wait in the mailbox until the pause is over. At the limit the entity leaves memory: for the
+    /// longest pause its commands fail with [`Failure::PanickedTooOften`](crate::Failure::PanickedTooOften), then the next one starts
+    /// it again. An entity has no parent, so [`then_escalate`](RestartPolicy::then_escalate) changes nothing. Passivation forgets what
+    /// has been.
+    ///
+    /// An entity whose history cannot be read is left alone for these pauses, too, each time longer.
+    #[must_use]
+    pub fn restart(mut self, policy: RestartPolicy) -> Self {
+        self.bounds.restart = policy;
         self
     }
 

@@ -39,4 +39,5 @@ mod delivery;
 mod driver;
 mod entities;
 mod entity;
+mod left_alone;
 mod panic;

@@ -14,6 +14,7 @@
 //! | `annals_actor_passivations` | counter | entities | left memory because they were idle or asked to |
 //! | `annals_actor_recoveries` | counter | recoveries | ended well |
 //! | `annals_actor_recovery_failures` | counter | recoveries | given up: an operator must look |
+//! | `annals_actor_given_up` | counter | entities | stopped because they panicked too often |
 //! | `annals_actor_recovery_seconds` | histogram | seconds | from the claim to ready |
 //! | `annals_actor_recovered_events` | counter | events | replayed by recoveries |
 //! | `annals_actor_spawned` | counter | actors | plain actors that were spawned, children too |
@@ -65,6 +66,8 @@ pub const PASSIVATIONS: &str = "annals_actor_passivations";
 pub const RECOVERIES: &str = "annals_actor_recoveries";
 /// Recoveries that were given up.
 pub const RECOVERY_FAILURES: &str = "annals_actor_recovery_failures";
+/// Entities that panicked too often.
+pub const GIVEN_UP: &str = "annals_actor_given_up";
 /// From claim to ready, in seconds.
 pub const RECOVERY_SECONDS: &str = "annals_actor_recovery_seconds";
 /// Events that recoveries replayed.
@@ -115,6 +118,7 @@ pub(crate) struct ActorMetrics {
     pub(crate) passivations: Counter,
     pub(crate) recoveries: Counter,
     pub(crate) recovery_failures: Counter,
+    pub(crate) given_up: Counter,
     pub(crate) recovery_seconds: Histogram,
     pub(crate) recovered_events: Counter,
 }
@@ -133,6 +137,7 @@ impl ActorMetrics {
             passivations: counter!(PASSIVATIONS),
             recoveries: counter!(RECOVERIES),
             recovery_failures: counter!(RECOVERY_FAILURES),
+            given_up: counter!(GIVEN_UP),
             recovery_seconds: histogram!(RECOVERY_SECONDS),
             recovered_events: counter!(RECOVERED_EVENTS),
         }

@@ -112,8 +112,14 @@ impl<A: PersistentActor> Driver<A> {
                     self.save =
                         Some(async move { Input::Saved { stored: entities.save(*snapshot).await } }.boxed());
                 }
+                Action::LeaveAlone(pause) => {
+                    let pause = self.entities.spread(&self.id, pause);
+                    self.left_alone = Some(Instant::now() + pause);
+                }
                 Action::Rest(pause) => {
                     self.permit = None;
+                    // Those that rest for one reason do not come back together.
+                    let pause = self.entities.spread(&self.id, pause);
                     self.step = Step::Once(
                         async move {
                             tokio::time::sleep(pause).await;

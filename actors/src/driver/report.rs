@@ -1,7 +1,7 @@
 use annals_journal::PersistenceId;
 use tracing::{debug, error, warn};
 
-use crate::entity::Report;
+use crate::entity::{Report, RestartReason};
 use crate::node::Shared;
 
 impl Report {
@@ -11,6 +11,15 @@ impl Report {
             Self::Restart { reason, held } => {
                 node.metrics.restarted(reason);
                 warn!(persistence_id = %id, reason = reason.label(), held, "state thrown away: claims and recovers");
+            }
+            Self::Panicked { message, held, pause: Some(pause) } => {
+                node.metrics.restarted(RestartReason::Panicked);
+                let reason = RestartReason::Panicked.label();
+                warn!(persistence_id = %id, reason, message, held, ?pause, "entity panicked: recovers, then commands wait");
+            }
+            Self::Panicked { message, held, pause: None } => {
+                node.metrics.given_up.increment(1);
+                error!(persistence_id = %id, message, held, "entity panicked too often: refuses commands for a while");
             }
             Self::UnreadableSnapshot { seq_nr, reason } => node.snapshots.pass_over(id, seq_nr, &reason),
             Self::SnapshotStoreUnavailable(reason) => {
@@ -23,7 +32,7 @@ impl Report {
                 warn!(persistence_id = %id, reason, "the journal cannot be asked: tries again");
             }
             Self::RecoveryFailed(reason) => {
-                error!(persistence_id = %id, %reason, "recovery failed: restore or repair, then send a command");
+                error!(persistence_id = %id, %reason, "recovery failed: restore or repair; the next command after a pause tries again");
             }
             Self::CallerGone => {
                 debug!(persistence_id = %id, "a command was dropped: its caller had given up")

@@ -75,6 +75,8 @@ pub(crate) enum Action<A: PersistentActor> {
     Save(Box<Snapshot>),
     /// Pause, then [`Input::Rested`].
     Rest(Duration),
+    /// Once it has ended, answer its commands with the failure of the next [`Action::RefuseMailbox`] for so long.
+    LeaveAlone(Duration),
     /// Recovery is over; the entity is ready.
     Ready {
         /// Events that were replayed.
@@ -91,7 +93,16 @@ pub(crate) enum Action<A: PersistentActor> {
 /// Something an operator may want to know.
 #[derive(Debug)]
 pub(crate) enum Report {
-    /// The state was thrown away.
+    /// A handler, `apply` or a reply panicked, and the state was thrown away.
+    Panicked {
+        /// The panic's message.
+        message: String,
+        /// How many commands were decided and not durable.
+        held: usize,
+        /// How long commands wait after recovery; `None`: it has panicked too often.
+        pause: Option<Duration>,
+    },
+    /// The state was thrown away for another reason.
     Restart {
         /// Why.
         reason: RestartReason,
@@ -139,7 +150,7 @@ impl RestartReason {
             Self::Unknown => "unknown",
             Self::Unavailable => "unavailable",
             Self::Rejected => "rejected",
-            Self::Panicked => "panicked",
+            Self::Panicked => "panic",
             Self::Corrupt => "corrupt",
         }
     }
@@ -158,6 +169,8 @@ pub(crate) enum StopReason {
     Fenced,
     /// Its history cannot be read.
     RecoveryFailed,
+    /// It has panicked too often.
+    GivenUp,
     /// The journal cannot be asked.
     Unavailable,
 }

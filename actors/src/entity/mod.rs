@@ -6,11 +6,15 @@
 //!            ┌────────────── lost race, unknown outcome, panic ──────────────┐
 //!            ▼                                                               │
 //! start ─→ Claiming ─→ Loading ⇄ (older snapshot) ─→ Replaying ─────────→ Running ─→ Stopped
-//!            │  ▲                                        │                   ▲
-//!            │  └─ Resting ◄── journal unavailable ──────┘                   │
-//!            ├───────────────── nothing stored ever ─────────────────────────┘
+//!            │  ▲                                        │                  ▲ ▲
+//!            │  └─ Resting ◄── journal unavailable ──────┤     (after panic) │ │
+//!            │                                           └─────→ Pausing ───┘ │
+//!            ├───────────────── nothing stored ever ──────────────────────────┘
 //!            └─→ Settling ─→ Stopped     (fenced while an outcome was unknown)
 //! ```
+//!
+//! After a panic the state is replayed at once, because others may wait to learn what became of what they had stored; then commands
+//! wait until the pause is over. An entity that panicked too often, or whose history cannot be read, stops and asks to be left alone.
 //!
 //! Commands that were decided and are not durable are *held*. When the state that they were decided on is thrown away, those
 //! whose events may be stored are *lost* until recovery has read the journal: then they are answered with the reply
@@ -21,6 +25,7 @@ mod held;
 mod recovery;
 mod rules;
 mod running;
+mod supervision;
 mod waiting;
 
 #[cfg(test)]
@@ -38,6 +43,7 @@ use held::{Held, Lost};
 use recovery::{Claiming, Loading, Replaying, Settling};
 pub(crate) use rules::{Activations, Bounds, Rules};
 use running::{Running, Setback};
+pub(crate) use supervision::Supervision;
 use waiting::{Stashed, Waiting};
 
 use crate::context::Identity;
@@ -59,6 +65,8 @@ pub(crate) struct Entity<A: PersistentActor> {
     /// Since when recovery meets a journal that cannot be asked.
     trouble_since: Option<Timestamp>,
     setbacks: u32,
+    /// Since it first panicked or could not recover.
+    supervision: Option<Box<Supervision>>,
     /// A save is on its way.
     saving: bool,
     /// It or its node stops, whatever comes.
@@ -73,12 +81,23 @@ enum Phase<A: PersistentActor> {
     Replaying(Replaying<A>),
     Settling(Settling),
     Running(Box<Running<A>>),
+    /// Recovered after a panic; commands wait.
+    Pausing(Box<Running<A>>),
     Stopped,
 }
 
 impl<A: PersistentActor> Entity<A> {
     /// An entity that begins with a claim.
     pub(crate) fn start(identity: Arc<Identity>, rules: Arc<Rules<A>>) -> Self {
+        Self::start_after(identity, rules, None)
+    }
+
+    /// The same, of an entity that was left alone.
+    pub(crate) fn start_after(
+        identity: Arc<Identity>,
+        rules: Arc<Rules<A>>,
+        supervision: Option<Box<Supervision>>,
+    ) -> Self {
         let mut entity = Self {
             identity,
             rules,
@@ -90,6 +109,7 @@ impl<A: PersistentActor> Entity<A> {
             uncovered: None,
             trouble_since: None,
             setbacks: 0,
+            supervision,
             saving: false,
             told_to_stop: false,
             out: Vec::new(),
@@ -103,14 +123,10 @@ impl<A: PersistentActor> Entity<A> {
         match input {
             Input::Command(delivery) => self.command(now, delivery),
             Input::Claimed(result) => self.claimed(now, result),
-            Input::Rested => {
-                if matches!(self.phase, Phase::Resting) {
-                    self.claim();
-                }
-            }
+            Input::Rested => self.rested(),
             Input::Loaded(result) => self.loaded(now, result),
             Input::Replayed(result) => self.replayed(now, result),
-            Input::Written(result) => self.written(result),
+            Input::Written(result) => self.written(now, result),
             Input::Worked(output) => self.worked(now, output),
             Input::Saved { stored } => self.saved(now, stored),
             Input::Idle => self.idle(now),
@@ -201,18 +217,18 @@ impl<A: PersistentActor> Entity<A> {
             out: &mut self.out,
         };
         if let Err(setback) = running.decide(now, waiting, &mut ground) {
-            self.throw_away(setback);
+            self.throw_away(now, setback);
         }
     }
 
-    fn written(&mut self, result: Result<annals_journal::Head, JournalError>) {
+    fn written(&mut self, now: Timestamp, result: Result<annals_journal::Head, JournalError>) {
         let Phase::Running(running) = &mut self.phase else { return };
         match result {
             Ok(_) => {
                 self.setbacks = 0;
                 running.acknowledge(&mut self.saving, &mut self.out);
             }
-            Err(error) => self.throw_away(Setback::Journal(error)),
+            Err(error) => self.throw_away(now, Setback::Journal(error)),
         }
     }
 
@@ -227,14 +243,23 @@ impl<A: PersistentActor> Entity<A> {
             out: &mut self.out,
         };
         if let Err(setback) = running.resume(now, output, &mut ground) {
-            self.throw_away(setback);
+            self.throw_away(now, setback);
         }
     }
 
     fn saved(&mut self, now: Timestamp, stored: bool) {
         self.saving = false;
-        if let Phase::Running(running) = &mut self.phase {
+        if let Phase::Running(running) | Phase::Pausing(running) = &mut self.phase {
             running.saved(now, stored);
+        }
+    }
+
+    /// A pause is over.
+    fn rested(&mut self) {
+        match std::mem::replace(&mut self.phase, Phase::Stopped) {
+            Phase::Resting => self.claim(),
+            Phase::Pausing(running) => self.phase = Phase::Running(running),
+            other => self.phase = other,
         }
     }
 
@@ -251,6 +276,10 @@ impl<A: PersistentActor> Entity<A> {
         self.told_to_stop = true;
         match &mut self.phase {
             Phase::Running(running) => running.stop(now, &mut self.retry, &mut self.out),
+            Phase::Pausing(_) => {
+                self.rested();
+                self.stop(now);
+            }
             Phase::Stopped => {}
             _ if self.lost.is_some() => {
                 // Outcomes are being settled: what waits is refused, what may be stored is not given up.
@@ -294,7 +323,7 @@ impl<A: PersistentActor> Entity<A> {
     }
 
     /// The state is no longer the journal's: recover under a new activation, or stop when a newer epoch owns the id.
-    fn throw_away(&mut self, setback: Setback<A>) {
+    fn throw_away(&mut self, now: Timestamp, setback: Setback<A>) {
         let Phase::Running(running) = std::mem::replace(&mut self.phase, Phase::Stopped) else { return };
         self.out.push(Action::ForgetWrites);
         self.out.push(Action::CancelWork);
@@ -303,8 +332,20 @@ impl<A: PersistentActor> Entity<A> {
             Setback::Journal(error @ JournalError::Fenced { .. }) => Some(self.fenced(error)),
             _ => None,
         };
+        let panic = match &setback {
+            Setback::Panicked { message, .. } => Some(message.clone()),
+            _ => None,
+        };
         let rest = running.dissolve(setback, &self.identity, &mut self.out);
-        self.out.push(Action::Report(Report::Restart { reason, held: rest.held.len() }));
+        let held = rest.held.len();
+        let report = match panic {
+            Some(message) => {
+                let pause = self.supervision().panicked(now, &message);
+                Report::Panicked { message, held, pause }
+            }
+            None => Report::Restart { reason, held },
+        };
+        self.out.push(Action::Report(report));
         self.retry.extend(rest.undecided);
         if rest.maybe_stored {
             self.lost = Some(Lost::new(rest.token, rest.durable, rest.held));
@@ -325,8 +366,14 @@ impl<A: PersistentActor> Entity<A> {
             self.halt(StopReason::Stopped, &self.stopping());
             return;
         }
+        if self.lost.is_none()
+            && let Some(message) = self.supervision.as_mut().and_then(|so_far| so_far.takes_effect_now())
+        {
+            self.give_up(message);
+            return;
+        }
         if matches!(reason, RestartReason::Panicked | RestartReason::Rejected) {
-            // The command that is to blame was answered and does not come again: one bad command must not slow down the others.
+            // The command that is to blame was answered and does not come again. What panics cost comes after the recovery.
             self.claim();
             return;
         }
@@ -378,9 +425,30 @@ impl<A: PersistentActor> Entity<A> {
 
     fn fail_recovery(&mut self, error: RecoveryError) {
         self.out.push(Action::Report(Report::RecoveryFailed(error.clone())));
-        let failure =
-            Failure::RecoveryFailed { persistence_id: self.identity.persistence_id.clone(), reason: error };
+        let retry_after = self.supervision().recovery_failed();
+        self.out.push(Action::LeaveAlone(retry_after));
+        let persistence_id = self.identity.persistence_id.clone();
+        let failure = Failure::RecoveryFailed { persistence_id, reason: error, retry_after };
         self.halt(StopReason::RecoveryFailed, &failure);
+    }
+
+    /// It has panicked too often.
+    fn give_up(&mut self, message: String) {
+        let retry_after = self.supervision().given_up();
+        self.out.push(Action::LeaveAlone(retry_after));
+        let persistence_id = self.identity.persistence_id.clone();
+        let failure = Failure::PanickedTooOften { persistence_id, message, retry_after };
+        self.halt(StopReason::GivenUp, &failure);
+    }
+
+    fn supervision(&mut self) -> &mut Supervision {
+        let policy = &self.rules.bounds.restart;
+        self.supervision.get_or_insert_with(|| Box::new(Supervision::new(policy)))
+    }
+
+    /// How it has fared, for when it is woken after it was left alone.
+    pub(crate) fn take_supervision(&mut self) -> Option<Box<Supervision>> {
+        self.supervision.take()
     }
 
     fn token(&self) -> Token {

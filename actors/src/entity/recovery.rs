@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use annals_journal::{EventDigest, Head, JournalError, Replayed, SeqNr, StoredEvent, Timestamp, Token};
 use annals_snapshot::{Cadence, Snapshot, SnapshotError};
 
+use super::supervision::Sentence;
 use super::{Action, Entity, Phase, Report, Running, StopReason};
 use crate::panic::message;
 use crate::{Failure, PersistentActor, RecoveryError};
@@ -325,6 +326,23 @@ impl<A: PersistentActor> Entity<A> {
         }
         if self.told_to_stop {
             self.stop(now);
+        }
+        if let Some(sentence) = self.supervision.as_mut().and_then(|so_far| so_far.recovered()) {
+            self.carry_out(sentence);
+        }
+    }
+
+    /// What the panic before this recovery costs; nothing when the entity leaves anyway.
+    fn carry_out(&mut self, sentence: Sentence) {
+        match (std::mem::replace(&mut self.phase, Phase::Stopped), sentence) {
+            (Phase::Running(running), Sentence::Pause(pause)) if !running.is_stopping() => {
+                self.out.push(Action::Rest(pause));
+                self.phase = Phase::Pausing(running);
+            }
+            (Phase::Running(running), Sentence::GiveUp(message)) if !running.is_stopping() => {
+                self.give_up(message);
+            }
+            (other, _) => self.phase = other,
         }
     }
 

@@ -7,6 +7,7 @@ use annals_migrations::{EventAdapter, StateAdapter};
 use annals_snapshot::SnapshotPolicy;
 
 use crate::PersistentActor;
+use crate::plain::RestartPolicy;
 
 /// What is the same for all entities of a kind.
 pub(crate) struct Rules<A: PersistentActor> {
@@ -36,6 +37,8 @@ pub(crate) struct Bounds {
     /// The first pause before recovery is tried again; doubles up to the longest.
     pub(crate) first_pause: Duration,
     pub(crate) longest_pause: Duration,
+    /// What panics and failed recoveries cost.
+    pub(crate) restart: RestartPolicy,
 }
 
 /// Hands out activations, each greater than all that this process has used or met.

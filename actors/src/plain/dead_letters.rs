@@ -41,6 +41,8 @@ pub enum DeadLetterReason {
     JournalUnavailable,
     /// The history of the entity cannot be read.
     RecoveryFailed,
+    /// The entity has panicked too often.
+    PanickedTooOften,
 }
 
 impl DeadLetterReason {
@@ -55,6 +57,7 @@ impl DeadLetterReason {
             Self::Fenced => "fenced",
             Self::JournalUnavailable => "journal_unavailable",
             Self::RecoveryFailed => "recovery_failed",
+            Self::PanickedTooOften => "panicked_too_often",
         }
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Lifecycle {
     phase: Phase,
     /// Told to stop once all messages that wait are handled.
     draining: bool,
-    supervisor: Supervisor,
+    supervisor: Supervisor<Instant>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

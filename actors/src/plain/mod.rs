@@ -53,6 +53,7 @@ mod mailbox;
 pub use mailbox::{Mailbox, Overflow};
 mod supervision;
 pub use supervision::{Backoff, RestartPolicy, SupervisorStrategy};
+pub(crate) use supervision::{Directive, Supervisor};
 mod termination;
 pub use termination::{Terminated, TerminationReason};
 mod timers;

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use annals_journal::Timestamp;
 use tokio::time::Instant;
 
 /// What becomes of an actor that failed, by a panic or by an error of its handler. The default is to
@@ -33,12 +34,12 @@ impl From<RestartPolicy> for SupervisorStrategy {
     }
 }
 
-/// How an actor is restarted: pauses that double from 100 ms to 30 s with 20 % of jitter, and at most 10 restarts within
-/// 5 minutes, then it stops.
+/// How an actor or an [entity](crate::Kind::restart) is restarted: pauses that double from 100 ms to 30 s with 20 % of jitter, and at
+/// most 10 restarts within 5 minutes, then it stops.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RestartPolicy {
-    backoff: Backoff,
-    limit: Option<(usize, Duration)>,
+    pub(crate) backoff: Backoff,
+    pub(crate) limit: Option<(usize, Duration)>,
     reset_after: Duration,
     then_escalate: bool,
 }
@@ -121,7 +122,11 @@ impl Backoff {
     /// The pause after so many in a row; `chance` from 0.0 to 1.0.
     pub(crate) fn pause(&self, before: u32, chance: f64) -> Duration {
         let doubled = self.first.saturating_mul(1_u32.checked_shl(before).unwrap_or(u32::MAX));
-        let pause = doubled.min(self.longest);
+        self.spread(doubled.min(self.longest), chance)
+    }
+
+    /// A pause and its jitter; `chance` from 0.0 to 1.0.
+    pub(crate) fn spread(&self, pause: Duration, chance: f64) -> Duration {
         pause.saturating_add(pause.mul_f64(self.jitter * chance.clamp(0.0, 1.0)))
     }
 }
@@ -134,27 +139,45 @@ pub(crate) enum Directive {
     Escalate,
 }
 
-/// Keeps count of an actor's failures. No clock, no chance of its own.
-#[derive(Debug)]
-pub(crate) struct Supervisor {
-    strategy: SupervisorStrategy,
-    /// When restarts were decided, within the limit's window only; never longer than the limit.
-    restarts: VecDeque<Instant>,
-    in_a_row: u32,
-    /// When the actor runs again after the last failure.
-    back: Option<Instant>,
+/// A moment of some clock.
+pub(crate) trait Moment: Copy {
+    /// The time since an earlier one; nothing if it was later.
+    fn since(self, earlier: Self) -> Duration;
 }
 
-impl Supervisor {
+impl Moment for Instant {
+    fn since(self, earlier: Self) -> Duration {
+        self.saturating_duration_since(earlier)
+    }
+}
+
+impl Moment for Timestamp {
+    fn since(self, earlier: Self) -> Duration {
+        Self::since(self, earlier)
+    }
+}
+
+/// Keeps count of an actor's failures. No clock, no chance of its own.
+#[derive(Debug)]
+pub(crate) struct Supervisor<T> {
+    strategy: SupervisorStrategy,
+    /// When restarts were decided, within the limit's window only; never longer than the limit.
+    restarts: VecDeque<T>,
+    in_a_row: u32,
+    /// The last failure, and the pause after it.
+    last: Option<(T, Duration)>,
+}
+
+impl<T: Moment> Supervisor<T> {
     pub(crate) fn new(strategy: SupervisorStrategy) -> Self {
         let strategy = match strategy {
             SupervisorStrategy::Restart => RestartPolicy::default().into(),
             other => other,
         };
-        Self { strategy, restarts: VecDeque::new(), in_a_row: 0, back: None }
+        Self { strategy, restarts: VecDeque::new(), in_a_row: 0, last: None }
     }
 
-    pub(crate) fn failed(&mut self, now: Instant, chance: f64) -> Directive {
+    pub(crate) fn failed(&mut self, now: T, chance: f64) -> Directive {
         let policy = match &self.strategy {
             SupervisorStrategy::RestartWith(policy) => policy,
             SupervisorStrategy::Escalate => return Directive::Escalate,
@@ -162,7 +185,7 @@ impl Supervisor {
             SupervisorStrategy::Stop | SupervisorStrategy::Restart => return Directive::Stop,
         };
         if let Some((most, within)) = policy.limit {
-            while self.restarts.front().is_some_and(|first| now.duration_since(*first) >= within) {
+            while self.restarts.front().is_some_and(|first| now.since(*first) >= within) {
                 self.restarts.pop_front();
             }
             if self.restarts.len() >= most {
@@ -170,12 +193,15 @@ impl Supervisor {
             }
             self.restarts.push_back(now);
         }
-        if self.back.is_some_and(|back| now.saturating_duration_since(back) >= policy.reset_after) {
+        if self
+            .last
+            .is_some_and(|(failed, pause)| now.since(failed) >= pause.saturating_add(policy.reset_after))
+        {
             self.in_a_row = 0;
         }
         let after = policy.backoff.pause(self.in_a_row, chance);
         self.in_a_row = self.in_a_row.saturating_add(1);
-        self.back = Some(now + after);
+        self.last = Some((now, after));
         Directive::Restart { after }
     }
 }
@@ -244,10 +270,10 @@ mod tests {
     #[test]
     fn the_default_gives_up_on_an_actor_that_never_works() {
         let mut supervisor = Supervisor::new(SupervisorStrategy::default());
-        let mut now = Instant::now();
+        let mut now = Timestamp::from_micros(0);
         let mut restarts = 0;
         while let Directive::Restart { after } = supervisor.failed(now, 0.5) {
-            now += after;
+            now = now.plus(after);
             restarts += 1;
         }
         assert_eq!(restarts, 10);

@@ -334,7 +334,7 @@ impl<A: PersistentActor> Bench<A> {
             Action::Stop(StopReason::PassivatedWhileNeeded) => return Some(Input::WakeAgain),
             Action::Stop(reason) => self.stopped = Some(reason),
             Action::Report(report) => self.reports.push(report),
-            Action::CancelWork | Action::RefuseMailbox(_) | Action::Ready { .. } => {}
+            Action::CancelWork | Action::RefuseMailbox(_) | Action::LeaveAlone(_) | Action::Ready { .. } => {}
         }
         None
     }

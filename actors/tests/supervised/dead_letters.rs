@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use annals_actors::plain::{DeadLetter, DeadLetterReason, Published, Subscription};
 use annals_actors::{Failure, telemetry};
-use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 
 use crate::tank::*;
+use crate::{count, counted};
 
 async fn next(letters: &mut Subscription<DeadLetter>) -> DeadLetter {
     match letters.next().await {
@@ -81,30 +81,17 @@ async fn what_was_told_to_an_entity_that_cannot_recover_is_a_dead_letter() {
 
 #[test]
 fn dead_letters_of_entities_and_plain_actors_are_counted_together() {
-    let recorder = DebuggingRecorder::new();
-    let snapshotter = recorder.snapshotter();
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-    metrics::with_local_recorder(&recorder, || {
-        runtime.block_on(async {
-            let (plant, journal) = plant(|kind| kind);
-            let node = started(plant, &journal).await;
-            let gauge = node.system().spawn("gauge", crate::shutdown::listener()).unwrap();
-            gauge.stop();
-            gauge.terminated().await;
-            gauge.try_tell(1).unwrap_err();
-            node.shutdown().await;
-            for _ in 0..3 {
-                node.entity::<Tank>("a").tell(Fill(1)).unwrap_err();
-            }
-        });
+    let counted = counted(|| async {
+        let (plant, journal) = plant(|kind| kind);
+        let node = started(plant, &journal).await;
+        let gauge = node.system().spawn("gauge", crate::shutdown::listener()).unwrap();
+        gauge.stop();
+        gauge.terminated().await;
+        gauge.try_tell(1).unwrap_err();
+        node.shutdown().await;
+        for _ in 0..3 {
+            node.entity::<Tank>("a").tell(Fill(1)).unwrap_err();
+        }
     });
-    let letters: Vec<_> = snapshotter
-        .snapshot()
-        .into_vec()
-        .into_iter()
-        .filter(|(key, ..)| key.key().name() == telemetry::DEAD_LETTERS)
-        .map(|(key, _, _, value)| (key.key().labels().next().unwrap().value().to_owned(), value))
-        .collect();
-    assert_eq!(letters, [("stopped".to_owned(), DebugValue::Counter(4))]);
+    assert_eq!(count(&counted, telemetry::DEAD_LETTERS, Some("stopped")), 4);
 }

@@ -75,6 +75,10 @@ impl Doctored {
         self.damaged.lock().unwrap().insert(id.to_owned());
     }
 
+    pub(crate) fn repair(&self, id: &str) {
+        self.damaged.lock().unwrap().remove(id);
+    }
+
     /// Replays that were begun.
     pub(crate) fn replays(&self) -> usize {
         self.replays.load(Ordering::SeqCst)

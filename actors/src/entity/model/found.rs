@@ -13,6 +13,7 @@ use super::setting::Setting;
 use super::store::{Flaw, Snapshots, Store, adapter};
 use crate::delivery::{Parcel, Progress, Response};
 use crate::entity::Bounds;
+use crate::plain::RestartPolicy;
 use crate::{AskError, Failure};
 
 /// One owner and its store; nothing goes wrong unless the test says so.
@@ -40,12 +41,13 @@ impl Bench {
             patience: Duration::from_secs(2),
             first_pause: Duration::from_millis(50),
             longest_pause: Duration::from_secs(5),
+            restart: RestartPolicy::default(),
         };
         let setting = Setting::new();
         let rules = setting.rules(1, bounds, snapshots);
         let mut bench = Self {
             now: Timestamp::from_micros(1_000_000),
-            owner: Owner::new(setting.identity(), rules, 16, 0, false),
+            owner: Owner::new(setting.identity(), rules, 16, 0, Flaw::None),
             store: Store::new(setting.id.clone(), adapter(), Flaw::None),
             commands: 0,
         };
@@ -222,15 +224,56 @@ fn a_caller_whose_time_is_up_during_work_calls_the_command_off() {
 }
 
 #[test]
-fn commands_that_panic_do_not_slow_the_others_down() {
+fn a_command_that_panics_is_answered_at_once_and_the_others_when_the_pause_is_over() {
     let mut bench = Bench::new();
-    for _ in 0..5 {
+    for pause in [100, 200, 400] {
         let mut broken = bench.ask(What::Explode(Where::Handle));
-        let mut read = bench.ask(What::Read);
         bench.go_on();
         assert!(matches!(broken.0.try_recv(), Ok(Err(AskError::Failed(Failure::Panicked { .. })))));
-        assert_eq!(count(&mut read), Some(0), "it waited for no pause");
+        let mut read = bench.ask(What::Read);
+        bench.now = bench.now.plus(Duration::from_millis(pause - 1));
+        bench.go_on();
+        assert_eq!(count(&mut read), None);
+        bench.now = bench.now.plus(Duration::from_millis(1));
+        bench.go_on();
+        assert_eq!(count(&mut read), Some(0));
     }
+}
+
+#[test]
+fn what_was_stored_before_a_panic_is_answered_without_a_pause() {
+    let mut bench = Bench::new();
+    let mut added = bench.ask(add(Afterwards::Stay));
+    bench.land();
+    let mut broken = bench.ask(What::Explode(Where::Handle));
+    assert!(broken.0.try_recv().is_ok());
+    bench.go_on();
+    assert_eq!(count(&mut added), Some(1), "at the moment of the panic");
+}
+
+#[test]
+fn what_was_stored_before_the_last_panic_is_answered_before_the_entity_is_given_up() {
+    let mut bench = Bench::new();
+    for pause in [1, 1, 1, 1, 2, 4, 7, 13, 26, 30] {
+        bench.ask(What::Explode(Where::Handle));
+        bench.go_on();
+        bench.now = bench.now.plus(Duration::from_secs(pause));
+        bench.go_on();
+    }
+    let mut added = bench.ask(add(Afterwards::Stay));
+    bench.land();
+    let mut broken = bench.ask(What::Explode(Where::Handle));
+    let mut waiting = bench.ask(What::Read);
+    assert!(broken.0.try_recv().is_ok());
+    bench.go_on();
+    assert_eq!(count(&mut added), Some(1));
+    let answer = waiting.0.try_recv();
+    assert!(matches!(answer, Ok(Err(AskError::Failed(Failure::PanickedTooOften { .. })))), "{answer:?}");
+    assert!(!bench.owner.has_entity());
+    bench.now = bench.now.plus(Duration::from_secs(30));
+    let mut next = bench.ask(What::Read);
+    bench.go_on();
+    assert_eq!(count(&mut next), Some(1), "the next command starts it again");
 }
 
 #[test]

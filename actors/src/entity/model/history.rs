@@ -105,6 +105,8 @@ fn check_failure(operation: &Operation) -> Result<(), String> {
         Failure::Panicked { .. } => matches!(operation.what, What::Explode(_)),
         Failure::WorkTimedOut { .. } => matches!(operation.what, What::Work | What::Explode(Where::Work)),
         Failure::StashFull { .. } => matches!(operation.what, What::AddWhenOpen),
+        // Of other commands' panics: see `World::check_failure`.
+        Failure::PanickedTooOften { .. } => true,
         Failure::RecoveryFailed { .. } | Failure::NotRegistered { .. } | Failure::InvalidId(_) => false,
         _ => true,
     };

@@ -167,3 +167,13 @@ fn a_snapshot_store_that_gives_another_state_is_found_out() {
 fn a_driver_that_releases_replies_before_they_are_durable_is_found_out() {
     finds(Flaw::ReleasesEarly, "I5");
 }
+
+#[test]
+fn a_driver_that_does_not_pause_is_found_out() {
+    finds(Flaw::NeverRests, "it takes commands, and pauses until");
+}
+
+#[test]
+fn a_driver_that_forgets_how_often_an_entity_panicked_is_found_out() {
+    finds(Flaw::Forgets, "restarts within");
+}

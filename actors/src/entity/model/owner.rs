@@ -12,11 +12,12 @@ use annals_snapshot::{Snapshot, SnapshotError};
 
 use super::ledger::Ledger;
 use super::link::{Answer, Link, Ticket};
+use super::store::Flaw;
 use crate::Failure;
 use crate::context::Identity;
 use crate::delivery::Delivery;
 use crate::effect::{SideEffect, Work};
-use crate::entity::{Entity, Input, Phase, Report, Rules, StopReason, WorkOutput};
+use crate::entity::{Entity, Input, Phase, Report, Rules, StopReason, Supervision, WorkOutput};
 
 pub(super) struct Owner {
     pub(super) epoch: Epoch,
@@ -35,13 +36,18 @@ pub(super) struct Owner {
     side_effects: VecDeque<SideEffect>,
     leaving: Option<StopReason>,
     failure: Option<Failure>,
+    left_alone_until: Option<Timestamp>,
+    /// When the entity panicked and was restarted, since it last began afresh.
+    panics: Vec<Timestamp>,
+    pauses_until: Option<Timestamp>,
+    /// As `LeftAlone` remembers it.
+    left_alone: Option<(Failure, Timestamp, Option<Box<Supervision>>)>,
     /// Told to stop: takes no more commands.
     pub(super) stopping: bool,
     told: bool,
     /// What its clock differs by, in microseconds.
     skew: u64,
-    /// A write is said to be stored when it is sent.
-    releases_early: bool,
+    flaw: Flaw,
     pub(super) seen: Vec<Happened>,
 }
 
@@ -63,6 +69,8 @@ pub(super) enum Happened {
     SnapshotThrownAway,
     /// The entity gave up finding out.
     Unknown,
+    /// A command was refused because the entity is left alone.
+    LeftAlone,
 }
 
 fn has_snapshot_in_hand(entity: &Entity<Ledger>) -> bool {
@@ -100,7 +108,7 @@ impl Owner {
         rules: Arc<Rules<Ledger>>,
         mailbox: usize,
         skew: u64,
-        releases_early: bool,
+        flaw: Flaw,
     ) -> Self {
         Self {
             epoch: rules.epoch,
@@ -118,10 +126,14 @@ impl Owner {
             side_effects: VecDeque::new(),
             leaving: None,
             failure: None,
+            left_alone_until: None,
+            panics: Vec::new(),
+            pauses_until: None,
+            left_alone: None,
             stopping: false,
             told: false,
             skew,
-            releases_early,
+            flaw,
             seen: Vec::new(),
         }
     }
@@ -139,12 +151,29 @@ impl Owner {
         if self.mailbox.len() >= self.mailbox_capacity {
             return Err(Failure::MailboxFull { persistence_id, capacity: self.mailbox_capacity });
         }
-        self.mailbox.push_back(delivery);
         if self.entity.is_none() {
-            self.entity = Some(Entity::start(Arc::clone(&self.identity), Arc::clone(&self.rules)));
+            let supervision = match self.left_alone.take() {
+                Some((failure, until, supervision)) if self.clock(now) < until => {
+                    let refused = failure.clone().after(until.since(self.clock(now)));
+                    self.left_alone = Some((failure, until, supervision));
+                    self.seen.push(Happened::LeftAlone);
+                    return Err(refused);
+                }
+                other => other.and_then(|(_, _, supervision)| supervision),
+            };
+            let (identity, rules) = (Arc::clone(&self.identity), Arc::clone(&self.rules));
+            self.mailbox.push_back(delivery);
+            self.entity = Some(Entity::start_after(identity, rules, supervision));
             self.perform(now);
+        } else {
+            self.mailbox.push_back(delivery);
         }
         Ok(())
+    }
+
+    /// Until when its commands are refused, in the world's time.
+    pub(super) fn left_alone_until(&self) -> Option<u64> {
+        self.left_alone.as_ref().map(|(_, until, _)| until.as_micros().saturating_sub(self.skew))
     }
 
     pub(super) fn has_entity(&self) -> bool {
@@ -342,6 +371,14 @@ impl Owner {
         for delivery in self.mailbox.drain(..) {
             delivery.fail(failure.clone());
         }
+        self.pauses_until = None;
+        if let Some(until) = self.left_alone_until.take() {
+            let supervision = self.entity.as_mut().and_then(Entity::take_supervision);
+            let supervision = supervision.filter(|_| self.flaw != Flaw::Forgets);
+            self.left_alone = Some((failure, until, supervision));
+        } else {
+            self.panics.clear();
+        }
         self.entity = None;
         self.writes.clear();
         self.save = None;
@@ -387,6 +424,19 @@ impl Owner {
         })
     }
 
+    /// An entity that panicked decides nothing before its pause is over, and is not restarted more often than its policy allows.
+    pub(super) fn breaks_its_policy(&self, now: Timestamp) -> Option<String> {
+        let (most, within) = self.rules.bounds.restart.limit?;
+        let now = self.clock(now);
+        let accepts = self.leaving.is_none() && self.entity.as_ref().is_some_and(Entity::accepts_commands);
+        if accepts && self.pauses_until.is_some_and(|until| now < until) {
+            return Some(format!("it takes commands, and pauses until {:?}", self.pauses_until));
+        }
+        let restarts = self.panics.iter().filter(|panic| now.since(**panic) < within).count();
+        (restarts > most)
+            .then(|| format!("{restarts} restarts within {within:?}, at most {most} are allowed"))
+    }
+
     /// What it is about, for a trace.
     pub(super) fn describe(&self) -> String {
         let phase = match self.entity.as_ref().map(|entity| &entity.phase) {
@@ -397,6 +447,7 @@ impl Owner {
             Some(Phase::Replaying(_)) => "replaying",
             Some(Phase::Settling(_)) => "settling",
             Some(Phase::Running(_)) => "running",
+            Some(Phase::Pausing(_)) => "pausing",
             Some(Phase::Stopped) => "stopped",
         };
         let (held, retry, stash) = self

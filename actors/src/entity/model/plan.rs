@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use super::chance::Chance;
 use crate::entity::Bounds;
+use crate::plain::{Backoff, RestartPolicy};
 
 /// What a run is like: drawn from the seed, so that some runs are calm and some are not, and no two faults always come together.
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub(super) struct Plan {
     pub(super) time_out: u64,
     pub(super) save_fault: u64,
     pub(super) spoil: u64,
+    /// Of 100 commands, besides those that panic anyway.
+    pub(super) panics: u64,
     /// A commit takes long: the weight of its landing.
     pub(super) landing: u64,
     /// A snapshot every so many events; 0: never.
@@ -66,6 +69,7 @@ impl Plan {
             time_out: some(chance, 40, 40),
             save_fault: some(chance, 50, 1_000),
             spoil: if deletes { 0 } else { some(chance, 40, 60) },
+            panics: some(chance, 20, 40),
             landing: *[20, 100, 1_000].get(chance.index(3)).unwrap_or(&100),
             snapshots: some(chance, 75, 5),
             snapshot_on_stop: chance.percent(40),
@@ -80,6 +84,9 @@ impl Plan {
                 patience: Duration::from_millis(chance.within(1, 400)),
                 first_pause: Duration::from_millis(5),
                 longest_pause: Duration::from_millis(100),
+                restart: RestartPolicy::default()
+                    .backoff(Backoff::new(Duration::from_millis(5), Duration::from_millis(50)))
+                    .limit(chance.within(0, 4) as usize, Duration::from_secs(10)),
             },
         }
     }

@@ -37,6 +37,10 @@ pub(super) enum Flaw {
     SpoilsSnapshots,
     /// The driver says that a write is stored as soon as it is sent.
     ReleasesEarly,
+    /// The driver does not pause.
+    NeverRests,
+    /// The driver forgets what became of an entity that is left alone.
+    Forgets,
 }
 
 pub(super) const LIMITS: Limits = Limits { max_payload_bytes: 1_000, max_events: 4 };

@@ -31,6 +31,8 @@ pub(super) struct Tally {
     pub(super) fenced: u64,
     pub(super) unknown_restarts: u64,
     pub(super) panics: u64,
+    pub(super) given_up: u64,
+    pub(super) left_alone: u64,
     pub(super) passivated: u64,
     pub(super) passivated_while_needed: u64,
     pub(super) stops: u64,
@@ -62,6 +64,7 @@ impl Tally {
             StopReason::PassivatedWhileNeeded => self.passivated_while_needed += 1,
             StopReason::Stopped => self.stops += 1,
             StopReason::Unavailable => self.gave_up += 1,
+            StopReason::GivenUp => self.given_up += 1,
             StopReason::Fenced | StopReason::RecoveryFailed => {}
         }
     }
@@ -99,7 +102,7 @@ impl Tally {
         }
         all!(commands done rejected failed not_known unknown refused landed_late refused_late failed_reads crashes
             maintained recoveries from_snapshot unreadable saves failed_saves spoiled deletions settling verified
-            conflicts superseded fenced unknown_restarts panics passivated passivated_while_needed stops gave_up
+            conflicts superseded fenced unknown_restarts panics given_up left_alone passivated passivated_while_needed stops gave_up
             node_stops snapshots_thrown_away never_known)
     }
 }

@@ -274,7 +274,8 @@ impl World {
                 self.tally.spoiled += 1;
             }
             Act::Wait => {
-                let rests = self.owners.iter().filter_map(|(_, owner)| owner.rests_until()).min();
+                let owners = self.owners.iter().map(|(_, owner)| owner);
+                let rests = owners.filter_map(|owner| owner.rests_until().or(owner.left_alone_until())).min();
                 if let Some(until) = rests {
                     self.now = self.now.max(Timestamp::from_micros(until));
                 }
@@ -294,7 +295,8 @@ impl World {
 
     fn some_command(&mut self) -> What {
         let chance = &mut self.chance;
-        match chance.below(100) {
+        let kind = if chance.percent(self.plan.panics) { 93 } else { chance.below(100) };
+        match kind {
             0..35 => What::Add {
                 events: chance.within(1, 3) as u8,
                 effect: chance.percent(40),
@@ -334,6 +336,11 @@ impl World {
             caller,
         );
         let (name, owner) = &mut self.owners[at];
+        if self.calm
+            && let Some(until) = owner.left_alone_until()
+        {
+            self.now = self.now.max(Timestamp::from_micros(until));
+        }
         let mut operation = Operation {
             what,
             confirmed,

@@ -6,4 +6,5 @@ mod rig;
 mod setbacks;
 mod snapshots;
 mod stopping;
+mod supervision;
 mod writing;

@@ -16,6 +16,7 @@ use crate::context::Identity;
 use crate::delivery::{Parcel, Progress, Response};
 use crate::entity::{Action, Activations, Bounds, Entity, Input, Rules};
 use crate::environment::Environment;
+use crate::plain::RestartPolicy;
 use crate::services::Services;
 use crate::{Context, Effect, Handle, NeverRejected, PersistentActor, ServiceNeeds};
 
@@ -189,6 +190,8 @@ pub(super) struct Rig {
     pub(super) asked: Vec<Action<Counter>>,
     /// Side effects that were released.
     pub(super) released_effects: usize,
+    /// For how long it wants to be left alone.
+    pub(super) left_alone: Vec<Duration>,
 }
 
 pub(super) const WRITER: WriterId = WriterId::from_bytes([7; 16]);
@@ -211,6 +214,7 @@ pub(super) fn bounds() -> Bounds {
         patience: Duration::from_secs(2),
         first_pause: Duration::from_millis(50),
         longest_pause: Duration::from_secs(5),
+        restart: RestartPolicy::default().limit(3, Duration::from_secs(60)),
     }
 }
 
@@ -239,6 +243,7 @@ impl Rig {
             now: Timestamp::from_micros(1_000_000),
             asked: Vec::new(),
             released_effects: 0,
+            left_alone: Vec::new(),
         };
         rig.perform();
         rig
@@ -283,7 +288,7 @@ impl Rig {
         self.perform();
     }
 
-    fn perform(&mut self) {
+    pub(super) fn perform(&mut self) {
         for action in self.entity.actions() {
             match action {
                 Action::Release(delivery, effects) => {
@@ -292,6 +297,7 @@ impl Rig {
                 }
                 Action::Fail(delivery, failure) => delivery.fail(failure),
                 Action::Unknown(delivery) => delivery.unknown(&id()),
+                Action::LeaveAlone(pause) => self.left_alone.push(pause),
                 Action::Report(_) | Action::CancelWork => {}
                 other => self.asked.push(other),
             }
@@ -355,6 +361,17 @@ impl Rig {
             self.step(Input::Replayed(Ok(Some(stored(event)))));
         }
         self.step(Input::Replayed(Ok(None)));
+    }
+
+    /// It pauses for so many milliseconds, and that time passes.
+    pub(super) fn rest(&mut self, millis: u64) {
+        let pause = Duration::from_millis(millis);
+        match self.take() {
+            Action::Rest(asked) => assert_eq!(asked, pause),
+            other => panic!("expected a pause, found {}", name(&other)),
+        }
+        self.now = self.now.plus(pause);
+        self.step(Input::Rested);
     }
 
     /// The oldest write is stored.
@@ -450,6 +467,7 @@ pub(super) fn name(action: &Action<Counter>) -> &'static str {
         Action::RefuseMailbox(_) => "refuse mailbox",
         Action::Save(_) => "save",
         Action::Rest(_) => "rest",
+        Action::LeaveAlone(_) => "leave alone",
         Action::Ready { .. } => "ready",
         Action::Report(_) => "report",
         Action::Stop(_) => "stop",

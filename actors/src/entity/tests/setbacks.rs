@@ -204,6 +204,7 @@ fn a_panic_anywhere_prevents_the_write_and_fails_only_its_command() {
         rig.replay(&sent.events);
         assert_eq!(before.try_recv().unwrap().unwrap().0, 5);
         rig.take();
+        rig.rest(100);
         assert_eq!(rig.ask(Get).try_recv().unwrap(), Ok(5));
     }
 }

@@ -2,7 +2,8 @@ use annals_journal::{Head, Timestamp, Write};
 
 use super::{Happened, Owner, Slot, Step};
 use crate::entity::model::link::Ticket;
-use crate::entity::{Action, Input, Phase};
+use crate::entity::model::store::Flaw;
+use crate::entity::{Action, Input, Phase, Report};
 
 impl Owner {
     /// As the driver's.
@@ -24,7 +25,7 @@ impl Owner {
                             0
                         }
                     };
-                    if self.releases_early {
+                    if self.flaw == Flaw::ReleasesEarly {
                         early.push(Head { token: write.token(), ..Head::EMPTY });
                     }
                     self.tickets += 1;
@@ -44,6 +45,8 @@ impl Owner {
                 }
                 Action::Load(at_most) => self.step = Step::Load(at_most),
                 Action::Replay(from, to) => self.step = Step::Replay(from, to),
+                Action::LeaveAlone(pause) => self.left_alone_until = Some(clock.plus(pause)),
+                Action::Rest(_) if self.flaw == Flaw::NeverRests => self.step = Step::Rest(clock),
                 Action::Rest(pause) => self.step = Step::Rest(clock.plus(pause)),
                 Action::Work(work, _) => self.work = Some(work),
                 Action::CancelWork => self.work = None,
@@ -76,7 +79,13 @@ impl Owner {
                     self.step = Step::None;
                     self.seen.push(Happened::Ready { snapshot });
                 }
-                Action::Report(report) => self.seen.push(Happened::Report(report)),
+                Action::Report(report) => {
+                    if let Report::Panicked { pause: Some(pause), .. } = report {
+                        self.panics.push(clock);
+                        self.pauses_until = Some(clock.plus(pause));
+                    }
+                    self.seen.push(Happened::Report(report));
+                }
                 Action::Stop(reason) => {
                     self.link.forget(true);
                     self.step = Step::None;

@@ -1,5 +1,5 @@
 use super::World;
-use crate::entity::model::owner::Needs;
+use crate::entity::model::owner::{Needs, Owner};
 
 /// What can happen next.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +72,10 @@ impl World {
         for at in 0..self.late_saves.len() {
             acts.push((50, Act::LandLateSave(at)));
         }
-        if self.owners.iter().any(|(_, owner)| owner.rests_until().is_some()) {
+        let waits = |owner: &Owner| {
+            owner.rests_until().is_some() || (!self.calm && owner.left_alone_until().is_some())
+        };
+        if self.owners.iter().any(|(_, owner)| waits(owner)) {
             let idle = acts.iter().all(|(weight, _)| *weight == 0);
             acts.push((if idle { 1 } else { fault(20) }, Act::Wait));
         }

@@ -164,8 +164,7 @@ impl World {
         let policy = if self.plan.snapshot_on_stop { policy.or(SnapshotPolicy::on_stop()) } else { policy };
         let rules = self.setting.rules(self.epochs, self.plan.bounds.clone(), policy);
         let skew = self.chance.below(500_000);
-        let early = self.flaw == Flaw::ReleasesEarly;
-        let owner = Owner::new(self.setting.identity(), rules, self.plan.mailbox, skew, early);
+        let owner = Owner::new(self.setting.identity(), rules, self.plan.mailbox, skew, self.flaw);
         self.owners.push((self.epochs, owner));
     }
 

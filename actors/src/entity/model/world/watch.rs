@@ -12,8 +12,9 @@ impl World {
     pub(super) fn look(&mut self) -> Result<(), String> {
         let mut answered = false;
         for at in 0..self.owners.len() {
-            if let Some(over) = self.owners[at].1.over_bounds() {
-                return Err(over);
+            let owner = &self.owners[at].1;
+            if let Some(broken) = owner.over_bounds().or_else(|| owner.breaks_its_policy(self.now)) {
+                return Err(broken);
             }
             for happened in std::mem::take(&mut self.owners[at].1.seen) {
                 self.note(|| format!("  owner {at}: {happened:?}"));
@@ -67,6 +68,10 @@ impl World {
                     || self.plan.rejected > 0
             }
             Failure::JournalUnavailable { .. } => !self.calm || self.tally.faults() > 0,
+            Failure::PanickedTooOften { .. } => self
+                .operations
+                .iter()
+                .any(|other| other.owner == operation.owner && matches!(other.what, What::Explode(_))),
             _ => true,
         };
         if fits { Ok(()) } else { Err("this owner cannot have failed so".into()) }
@@ -95,6 +100,8 @@ impl World {
                     return Err(format!("I4: a write of the newest owner, epoch {epoch}, is fenced"));
                 }
             }
+            Happened::Report(Report::Panicked { .. }) => self.tally.restarted(RestartReason::Panicked),
+            Happened::LeftAlone => self.tally.left_alone += 1,
             Happened::Report(Report::UnreadableSnapshot { .. }) => self.tally.unreadable += 1,
             Happened::Settling => self.tally.settling += 1,
             Happened::Verify => self.tally.verified += 1,

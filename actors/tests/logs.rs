@@ -1,6 +1,9 @@
-//! What an operator reads of plain actors. Only one test runs actors here, so that no other tells tracing that nobody listens.
+//! What an operator reads of actors. Only one test runs them here, so that no other tells tracing that nobody listens.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
+
+#[allow(dead_code, reason = "shared with the node's stories")]
+mod probe;
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,7 +11,8 @@ use std::time::Duration;
 use annals_actors::plain::{
     Actor, ActorContext, ActorSystem, BoxError, Props, Published, Subscription, SupervisorStrategy,
 };
-use annals_actors::telemetry;
+use annals_actors::{Kind, Node, telemetry};
+use probe::{Buy, BuyBlindly, PriceList, Priced, stores};
 use tracing::field::{Field, Visit};
 use tracing::span;
 
@@ -36,9 +40,18 @@ fn failures_and_dead_letters_are_logged_with_reason_and_recipient_and_a_flood_is
     assert!(restart.contains("after=1"), "{restart}");
     let [stop] = with("actor failed: stops for good, spawn it again")[..] else { panic!("{lines:#?}") };
     assert!(stop.contains("failure=cannot do 2"), "{stop}");
+    let [waits] = with("entity panicked: recovers, then commands wait")[..] else { panic!("{lines:#?}") };
+    assert!(waits.contains("persistence_id=priced|tea") && waits.contains("reason=\"panic\""), "{waits}");
+    assert!(waits.contains("is used but not declared") && waits.contains("pause=100ms"), "{waits}");
+    let [refuses] = with("entity panicked too often: refuses commands for a while")[..] else {
+        panic!("{lines:#?}")
+    };
+    assert!(refuses.contains("persistence_id=priced|tea"), "{refuses}");
     let letters = with("dead letter");
-    assert_eq!(letters.len(), 11, "ten of the flood, and one ten seconds later: {letters:#?}");
-    for letter in &letters {
+    assert_eq!(letters.len(), 12, "ten of the flood, one ten seconds later, and an entity's: {letters:#?}");
+    let (entity, letters) = letters.split_last().unwrap();
+    assert!(entity.contains("recipient=n/priced|tea") && entity.contains("panicked_too_often"), "{entity}");
+    for letter in letters {
         assert!(letter.contains("recipient=shop/bad") && letter.contains("reason=\"stopped\""), "{letter}");
         assert!(letter.contains("message_type=\"u32\""), "{letter}");
     }
@@ -60,6 +73,18 @@ async fn story() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     bad.try_tell(3).unwrap_err();
     assert_eq!(heard(&mut letters), 1_001, "who listens hears of all");
+    panic_twice().await;
+}
+
+async fn panic_twice() {
+    let once = SupervisorStrategy::restart().limit(1, Duration::from_secs(60));
+    let kind = Kind::<Priced>::new().service(PriceList(42)).service("a text").restart(once);
+    let node = Node::builder("n").kind(kind).start(stores()).await.unwrap();
+    let tea = node.entity::<Priced>("tea");
+    for _ in 0..2 {
+        tea.ask(BuyBlindly).await.unwrap_err();
+    }
+    tea.tell(Buy).unwrap_err();
 }
 
 fn heard<E>(letters: &mut Subscription<E>) -> usize {
@@ -78,8 +103,11 @@ fn the_guide_names_metrics_and_log_lines_that_exist() {
     for metric in metrics {
         assert!(declared.contains(&format!("\"{metric}\"")), "{metric}");
     }
-    let logged =
-        concat!(include_str!("../src/plain/runner.rs"), include_str!("../src/plain/dead_letters.rs"));
+    let logged = concat!(
+        include_str!("../src/plain/runner.rs"),
+        include_str!("../src/plain/dead_letters.rs"),
+        include_str!("../src/driver/report.rs")
+    );
     for line in guide.split("log line `").skip(1).filter_map(|rest| rest.split('`').next()) {
         assert!(logged.contains(line), "{line}");
     }
