@@ -5,7 +5,6 @@
 mod probe;
 
 use std::future::IntoFuture;
-use std::sync::Arc;
 use std::time::Duration;
 
 use annals_actors::{AskError, Failure, Kind, Node, StartError};
@@ -106,8 +105,8 @@ async fn a_busy_entity_stays_in_memory() {
 
 #[tokio::test(start_paused = true)]
 async fn a_full_mailbox_refuses_at_once() {
-    let gate = Gate::default();
-    let stores = gated(&gate);
+    let (stores, journal) = faulty_stores();
+    let gate = journal.next_claim().waits();
     let node = Node::builder("n").kind(Kind::<Probe>::new().mailbox_capacity(2)).start(stores).await.unwrap();
     let entity = node.entity::<Probe>("a");
     for _ in 0..2 {
@@ -122,9 +121,9 @@ async fn a_full_mailbox_refuses_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_time_limit_before_the_decision_means_not_carried_out() {
-    let gate = Gate::default();
-    let stores = gated(&gate);
-    let node = node(stores.clone()).await;
+    let (stores, journal) = faulty_stores();
+    let gate = journal.next_claim().waits();
+    let node = node(stores).await;
     let entity = node.entity::<Probe>("a");
     let answer = entity.ask(Note("late".into())).timeout(Duration::from_secs(1)).await;
     assert!(matches!(answer, Err(AskError::Failed(Failure::TimedOut { .. }))), "{answer:?}");
@@ -134,13 +133,10 @@ async fn a_time_limit_before_the_decision_means_not_carried_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_time_limit_after_the_decision_means_unknown() {
-    let gate = Gate::default();
-    let stores = gated(&gate);
-    let node = node(stores.clone()).await;
+    let (stores, journal) = faulty_stores();
+    let node = node(stores).await;
     let entity = node.entity::<Probe>("a");
-    gate.open();
-    entity.ask(Notes).await.unwrap();
-    gate.close();
+    let gate = journal.next_append().waits();
     let answer = entity.ask(Note("maybe".into())).timeout(Duration::from_secs(1)).await;
     assert!(matches!(answer, Err(AskError::Unknown(_))), "{answer:?}");
     gate.open();
@@ -222,16 +218,18 @@ async fn shutdown_finishes_what_was_decided_and_refuses_what_comes() {
     assert!(matches!(late, Err(AskError::Failed(Failure::Stopping { .. }))));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn recoveries_are_limited() {
-    let meter = Arc::new(ClaimMeter::default());
-    let stores = metered(&meter);
+    let (stores, journal) = faulty_stores();
+    // While one commit is on its way, all that may recover come together for the next one.
+    journal.next_claim().always().takes(Duration::from_millis(5));
     let node = Node::builder("n").entity::<Probe>().max_recoveries(3).start(stores).await.unwrap();
     let asks = (0..60).map(|n| node.entity::<Probe>(&format!("e{n}")).ask(Notes).into_future());
     for answer in futures::future::join_all(asks).await {
         answer.unwrap();
     }
-    assert!(meter.most() <= 3, "{} at once", meter.most());
+    let most = journal.commits().into_iter().max().unwrap();
+    assert!((2..=3).contains(&most), "{most} at once");
 }
 
 #[tokio::test]

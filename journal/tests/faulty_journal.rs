@@ -78,6 +78,9 @@ async fn an_unknown_outcome_may_be_stored() {
     journal.next_append().outcome_unknown(Outcome::Stored);
     let error = journal.append(append(&id("a"), token(1, 1), 0, 1)).await.unwrap_err();
     assert_eq!((error.kind(), stored(&journal).await), ("unknown", 1));
+    journal.next_append().answers(JournalAnswer::FalselyUnavailable(Outcome::Stored));
+    let error = journal.append(append(&id("a"), token(1, 1), 1, 1)).await.unwrap_err();
+    assert_eq!((error.kind(), stored(&journal).await), ("unavailable", 2), "a lie");
 }
 
 #[tokio::test(start_paused = true)]

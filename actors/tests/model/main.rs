@@ -15,9 +15,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use annals_actors::{AskError, Failure, Kind, NeverRejected, Node, Stores};
+use annals_journal::testing::FaultyJournal;
 use annals_journal::{MemoryJournal, Records};
+use annals_snapshot::testing::FaultySnapshots;
 use annals_snapshot::{MemorySnapshotStore, Retention, SnapshotPolicy};
-use faulty::{Chance, FaultyJournal, FaultySnapshots};
+use faulty::Chance;
 use ledger::*;
 use tokio::time::{sleep, timeout};
 
@@ -57,8 +59,8 @@ struct Run {
     seed: u64,
     chance: Chance,
     memory: Arc<MemoryJournal>,
-    journal: Arc<FaultyJournal>,
-    snapshots: MemorySnapshotStore,
+    journal: FaultyJournal,
+    snapshots: FaultySnapshots,
     history: Mutex<History>,
 }
 
@@ -66,16 +68,16 @@ impl Run {
     fn new(seed: u64, lies: bool) -> Self {
         let chance = Chance::new(seed);
         let memory = Arc::new(MemoryJournal::new());
-        let journal = Arc::new(FaultyJournal::new(memory.clone(), chance.clone(), lies));
-        let snapshots = MemorySnapshotStore::new();
+        let journal = faulty::journal(memory.clone(), chance.clone(), lies);
+        let snapshots = faulty::snapshots(MemorySnapshotStore::new(), chance.clone());
         Self { seed, chance, memory, journal, snapshots, history: Mutex::default() }
     }
 
     async fn node(&self, name: &str) -> Node {
         let stores = Stores {
-            journal: self.journal.clone(),
+            journal: Arc::new(self.journal.clone()),
             records: self.memory.clone() as Arc<dyn Records>,
-            snapshots: Arc::new(FaultySnapshots::new(self.snapshots.clone(), self.chance.clone())),
+            snapshots: Arc::new(self.snapshots.clone()),
         };
         // One alone may be torn when it is saved again, and then nothing is left.
         let retention = Retention::keep(2 + self.seed as usize / 2 % 2);
@@ -222,8 +224,7 @@ impl Run {
             self.stop(node).await;
         }
         self.chance.calm_down();
-        self.journal.late.close();
-        self.journal.late.wait().await;
+        self.journal.late_writes().await;
         let last = self.node("last").await;
         for entity in 0..ENTITIES {
             let mut entries = None;

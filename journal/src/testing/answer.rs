@@ -24,6 +24,9 @@ pub enum JournalAnswer {
     Superseded,
     /// The call panics with this message.
     Panic(String),
+    /// [`Unavailable`](crate::JournalError::Unavailable), which promises that nothing is stored, and what really happened: a lie that no
+    /// sound journal tells. Only of writes; others get the truth.
+    FalselyUnavailable(Outcome),
     /// The list of answers is too short by one, as no sound journal's is. Only of writes; others get the truth.
     TooFewAnswers,
 }

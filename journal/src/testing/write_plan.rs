@@ -38,13 +38,9 @@ impl WritePlan {
             }
             match &fault.answer {
                 JournalAnswer::Panic(message) => panic!("{message}"),
-                JournalAnswer::Unknown(outcome) => {
-                    plan.fails(&write, unknown());
-                    match outcome {
-                        Outcome::Stored => plan.passed.push(write),
-                        Outcome::NotStored => {}
-                        Outcome::Late(time) => plan.arrives_late(*time, write),
-                    }
+                JournalAnswer::Unknown(outcome) => plan.leaves_open(write, unknown(), *outcome),
+                JournalAnswer::FalselyUnavailable(outcome) => {
+                    plan.leaves_open(write, unavailable("a test ordered it"), *outcome);
                 }
                 JournalAnswer::Conflict => match conflict(&write) {
                     Some(conflict) => plan.fails(&write, conflict),
@@ -81,6 +77,16 @@ impl WritePlan {
         self.fates.push(Fate::Answered(error));
     }
 
+    /// Answered with an error, whatever really happens.
+    fn leaves_open(&mut self, write: Write, error: JournalError, outcome: Outcome) {
+        self.fails(&write, error);
+        match outcome {
+            Outcome::Stored => self.passed.push(write),
+            Outcome::NotStored => {}
+            Outcome::Late(time) => self.arrives_late(time, write),
+        }
+    }
+
     /// Somebody else claims the id first; nobody waits for the answer.
     fn is_overtaken(&mut self, persistence_id: PersistenceId, token: Token) {
         self.passed.push(Write::Claim { persistence_id, token });
@@ -99,6 +105,10 @@ pub(super) fn unknown() -> JournalError {
     JournalError::Unknown { reason: "a test ordered it".into(), source: None }
 }
 
+fn unavailable(reason: &str) -> JournalError {
+    JournalError::Unavailable { reason: reason.into(), source: None }
+}
+
 fn conflict(write: &Write) -> Option<JournalError> {
     let Write::Append(append) = write else { return None };
     Some(JournalError::Conflict {
@@ -111,9 +121,7 @@ fn conflict(write: &Write) -> Option<JournalError> {
 /// The error that an order names and that needs no journal; `None` for the others.
 pub(super) fn error(answer: &JournalAnswer, id: Option<&PersistenceId>) -> Option<JournalError> {
     match answer {
-        JournalAnswer::Unavailable(reason) => {
-            Some(JournalError::Unavailable { reason: reason.clone(), source: None })
-        }
+        JournalAnswer::Unavailable(reason) => Some(unavailable(reason)),
         JournalAnswer::Rejected(reason) => {
             let what = id.map_or_else(|| "the request".to_owned(), ToString::to_string);
             Some(JournalError::Rejected { what, reason: reason.clone() })
