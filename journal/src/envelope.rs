@@ -23,10 +23,15 @@
 //! meets a higher `format` refuses, because a field that it skips may change what the payload means.
 //! The checksum is not part of the trust model: it finds rotten bytes, not an attacker.
 
-use bytes::{BufMut, Bytes, BytesMut};
-use prost::Message;
+mod sequence;
+pub(crate) use sequence::Sequence;
+mod wire;
+
+use bytes::{BufMut, Bytes};
 use prost::encoding::{WireType, encode_key, encode_varint};
 use sha2::{Digest, Sha256};
+
+use self::wire::Wire;
 
 use crate::{Codec, Epoch, KeyId, Manifest, PersistenceId, SeqNr, Tag, Timestamp, Token, WriterId};
 
@@ -67,7 +72,7 @@ impl Envelope {
 
     /// The stored form.
     pub fn encode(&self) -> Bytes {
-        let mut out = BytesMut::with_capacity(self.payload.len() + HEADER_GUESS);
+        let mut out = Vec::with_capacity(self.payload.len() + self.header_guess());
         put_number(&mut out, 1, u64::from(Self::FORMAT));
         put_bytes(&mut out, 2, self.persistence_id.as_str().as_bytes());
         put_number(&mut out, 3, self.seq_nr.get());
@@ -93,7 +98,7 @@ impl Envelope {
         let checksum = crc32fast::hash(&out);
         out.put_u8(CHECKSUM_KEY);
         out.put_u32_le(checksum);
-        out.freeze()
+        out.into()
     }
 
     /// Reads the stored form; the payload shares `stored`'s memory.
@@ -101,7 +106,11 @@ impl Envelope {
     /// # Errors
     /// [`InvalidEnvelope`] when the bytes are not what [`Envelope::encode`] of this or an earlier format made.
     pub fn decode(stored: &Bytes) -> Result<Self, InvalidEnvelope> {
-        Self::from_wire(Wire::verified(stored)?, None)
+        let wire = Wire::verified(stored)?;
+        let id = PersistenceId::parse(text("persistence id", wire.persistence_id)?)
+            .map_err(|error| InvalidEnvelope::field("persistence id", error))?;
+        let manifest = sequence::manifest(wire.manifest)?;
+        Self::from_wire(wire, stored, id, manifest)
     }
 
     /// Reads the stored form of the event that should be `id`'s number `seq_nr`, sharing `id`.
@@ -109,13 +118,7 @@ impl Envelope {
     /// # Errors
     /// [`InvalidEnvelope`] as [`Envelope::decode`], and when the envelope names another event: a row that moved.
     pub fn decode_as(stored: &Bytes, id: &PersistenceId, seq_nr: SeqNr) -> Result<Self, InvalidEnvelope> {
-        let wire = Wire::verified(stored)?;
-        if wire.persistence_id != id.as_str().as_bytes() || wire.seq_nr != seq_nr.get() {
-            return Err(InvalidEnvelope::Misplaced {
-                found: format!("{} #{}", String::from_utf8_lossy(&wire.persistence_id), wire.seq_nr),
-            });
-        }
-        Self::from_wire(wire, Some(id))
+        Sequence::sharing(id.clone()).decode(stored, seq_nr)
     }
 
     /// Identifies the event among all that could ever have this number: SHA-256 of the fields that no rewriting
@@ -126,24 +129,31 @@ impl Envelope {
         EventDigest::of(&self.persistence_id, self.seq_nr, self.token, self.writer, self.timestamp)
     }
 
-    fn from_wire(wire: Wire, known: Option<&PersistenceId>) -> Result<Self, InvalidEnvelope> {
-        let persistence_id = match known {
-            Some(id) => id.clone(),
-            None => PersistenceId::parse(text("persistence id", &wire.persistence_id)?)
-                .map_err(|error| InvalidEnvelope::field("persistence id", error))?,
-        };
+    /// How many bytes the fields beside the payload take, or a few more.
+    fn header_guess(&self) -> usize {
+        let tags: usize = self.tags.iter().map(|tag| tag.as_str().len() + 2).sum();
+        let trace = self.trace_context.as_ref().map_or(0, |trace| trace.0.len() + 3);
+        self.persistence_id.as_str().len() + self.manifest.as_str().len() + tags + trace + NUMBERS_GUESS
+    }
+
+    /// `wire` is of `stored`, whose memory the payload shares.
+    fn from_wire(
+        wire: Wire<'_>,
+        stored: &Bytes,
+        persistence_id: PersistenceId,
+        manifest: Manifest,
+    ) -> Result<Self, InvalidEnvelope> {
         Ok(Self {
             persistence_id,
             seq_nr: SeqNr::new(wire.seq_nr)
                 .filter(|seq_nr| *seq_nr >= SeqNr::FIRST)
                 .ok_or_else(|| InvalidEnvelope::field("sequence number", wire.seq_nr))?,
             token: Token::new(Epoch(wire.epoch), wire.activation),
-            writer: <[u8; 16]>::try_from(&wire.writer[..])
+            writer: <[u8; 16]>::try_from(wire.writer)
                 .map(WriterId::from_bytes)
                 .map_err(|_| InvalidEnvelope::field("writer", "must have 16 bytes"))?,
             timestamp: Timestamp::from_micros(wire.timestamp),
-            manifest: Manifest::new(text("manifest", &wire.manifest)?)
-                .map_err(|error| InvalidEnvelope::field("manifest", error))?,
+            manifest,
             schema_version: wire.schema_version,
             codec: Codec::from_number(wire.codec)
                 .ok_or_else(|| InvalidEnvelope::field("codec", wire.codec))?,
@@ -152,9 +162,10 @@ impl Envelope {
                 .iter()
                 .map(|tag| Tag::new(text("tag", tag)?).map_err(|error| InvalidEnvelope::field("tag", error)))
                 .collect::<Result<_, _>>()?,
-            trace_context: (!wire.trace_context.is_empty()).then_some(TraceContext(wire.trace_context)),
+            trace_context: (!wire.trace_context.is_empty())
+                .then(|| TraceContext(stored.slice_ref(wire.trace_context))),
             key_id: wire.key_id.map(KeyId),
-            payload: wire.payload,
+            payload: stored.slice_ref(wire.payload),
         })
     }
 }
@@ -248,83 +259,26 @@ impl InvalidEnvelope {
     }
 }
 
-/// The protobuf message without its checksum, for decoding. Texts are `bytes`, which are the same on the wire, so that
-/// decoding copies none of them.
-#[derive(Clone, PartialEq, Message)]
-struct Wire {
-    #[prost(uint32, tag = "1")]
-    format: u32,
-    #[prost(bytes = "bytes", tag = "2")]
-    persistence_id: Bytes,
-    #[prost(uint64, tag = "3")]
-    seq_nr: u64,
-    #[prost(uint64, tag = "4")]
-    epoch: u64,
-    #[prost(uint64, tag = "5")]
-    activation: u64,
-    #[prost(bytes = "bytes", tag = "6")]
-    writer: Bytes,
-    #[prost(uint64, tag = "7")]
-    timestamp: u64,
-    #[prost(bytes = "bytes", tag = "8")]
-    manifest: Bytes,
-    #[prost(uint32, tag = "9")]
-    schema_version: u32,
-    #[prost(uint32, tag = "10")]
-    codec: u32,
-    #[prost(bytes = "bytes", repeated, tag = "11")]
-    tags: Vec<Bytes>,
-    #[prost(bytes = "bytes", tag = "12")]
-    trace_context: Bytes,
-    #[prost(uint32, optional, tag = "13")]
-    key_id: Option<u32>,
-    #[prost(bytes = "bytes", tag = "14")]
-    payload: Bytes,
-}
-
-impl Wire {
-    /// Checks the checksum and the format, then decodes.
-    fn verified(stored: &Bytes) -> Result<Self, InvalidEnvelope> {
-        let malformed = |reason: &str| InvalidEnvelope::Malformed { reason: reason.to_owned() };
-        let body_len =
-            stored.len().checked_sub(CHECKSUM_BYTES).ok_or_else(|| malformed("shorter than its checksum"))?;
-        let (body, tail) = stored.split_at(body_len);
-        let (key, checksum) = tail.split_first().ok_or_else(|| malformed("no checksum"))?;
-        if *key != CHECKSUM_KEY {
-            return Err(malformed("does not end in a checksum"));
-        }
-        if checksum != crc32fast::hash(body).to_le_bytes() {
-            return Err(InvalidEnvelope::Checksum);
-        }
-        let wire = Self::decode(stored.slice(..body_len)).map_err(|error| malformed(&error.to_string()))?;
-        match wire.format {
-            Envelope::FORMAT => Ok(wire),
-            0 => Err(InvalidEnvelope::field("format", 0)),
-            found => Err(InvalidEnvelope::NewerFormat { found, known: Envelope::FORMAT }),
-        }
-    }
-}
-
-fn text<'a>(field: &'static str, bytes: &'a Bytes) -> Result<&'a str, InvalidEnvelope> {
+fn text<'a>(field: &'static str, bytes: &'a [u8]) -> Result<&'a str, InvalidEnvelope> {
     std::str::from_utf8(bytes).map_err(|error| InvalidEnvelope::field(field, error))
 }
 
 /// Proto3: a number that is 0 is not written.
-fn put_number(out: &mut BytesMut, field: u32, number: u64) {
+fn put_number(out: &mut Vec<u8>, field: u32, number: u64) {
     if number != 0 {
         encode_key(field, WireType::Varint, out);
         encode_varint(number, out);
     }
 }
 
-fn put_bytes(out: &mut BytesMut, field: u32, bytes: &[u8]) {
+fn put_bytes(out: &mut Vec<u8>, field: u32, bytes: &[u8]) {
     encode_key(field, WireType::LengthDelimited, out);
     encode_varint(bytes.len() as u64, out);
     out.put_slice(bytes);
 }
 
-/// Room for the header fields of a usual event.
-const HEADER_GUESS: usize = 160;
+/// Numbers, keys, lengths and the checksum of a usual event.
+const NUMBERS_GUESS: usize = 80;
 /// Field 15, wire type 5 (32 bits).
 const CHECKSUM_KEY: u8 = (15 << 3) | 5;
 const CHECKSUM_BYTES: usize = 5;

@@ -68,6 +68,11 @@ impl PersistenceId {
         self.0.split_once('|').map_or("", |(_, entity_id)| entity_id)
     }
 
+    /// The same with an allocation of its own.
+    pub(crate) fn unshared(&self) -> Self {
+        Self(Arc::from(self.as_str()))
+    }
+
     /// The slice that this id belongs to, for ever.
     pub fn slice(&self) -> Slice {
         Slice::of(self)

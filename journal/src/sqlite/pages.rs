@@ -7,6 +7,7 @@ use rusqlite::{Connection, Rows, params};
 use super::offset;
 use super::replay::stored_event;
 use super::stream::{persistence_id, seq_nr};
+use crate::envelope::Sequence;
 use crate::{JournalError, Offset, Page, PageItem, PersistenceId, SeqNr, SliceRange, Tag};
 
 type Found = rusqlite::Result<Result<Page, JournalError>>;
@@ -50,14 +51,15 @@ pub(super) fn persistence_ids(
 /// of `ordering`, so a reader's transaction sees all that will ever be at or below the highest row that it sees.
 fn page(conn: &Connection, mut rows: Rows<'_>, after: Offset, limit: usize) -> Found {
     let mut items = Vec::new();
-    let mut ids: HashMap<i64, PersistenceId> = HashMap::new();
+    let mut ids: HashMap<i64, (PersistenceId, Sequence)> = HashMap::new();
     while let Some(row) = rows.next()? {
         let (ordering, seq_nr) = (row.get(0)?, seq_nr(row, 2)?);
-        let id = match ids.entry(row.get(1)?) {
+        let (id, sequence) = match ids.entry(row.get(1)?) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
                 let id = id_of(conn, *place.key())?;
-                place.insert(id)
+                let sequence = Sequence::of(&id);
+                place.insert((id, sequence))
             }
         };
         let bytes = row.get_ref(3)?.as_blob()?;
@@ -69,7 +71,7 @@ fn page(conn: &Connection, mut rows: Rows<'_>, after: Offset, limit: usize) -> F
                 to: seq_nr,
             });
         } else {
-            match stored_event(ordering, id, seq_nr, Bytes::copy_from_slice(bytes)) {
+            match stored_event(ordering, sequence, id, seq_nr, Bytes::copy_from_slice(bytes)) {
                 Ok(event) => items.push(PageItem::Event(event)),
                 Err(error) => return Ok(Err(error)),
             }

@@ -11,7 +11,8 @@ use rusqlite::{Connection, params};
 use super::failure::unavailable;
 use super::stream::{Stream, seq_nr, stored_seq_nr};
 use super::{Database, offset};
-use crate::{Envelope, JournalError, PersistenceId, ReplayRange, Replayed, SeqNr, StoredEvent};
+use crate::envelope::Sequence;
+use crate::{JournalError, PersistenceId, ReplayRange, Replayed, SeqNr, StoredEvent};
 
 /// Streams a range page by page. Each page is a transaction of its own; while the consumer works on one, the next is read.
 pub(super) fn replay(database: Database, range: ReplayRange) -> BoxStream<'static, Item> {
@@ -171,7 +172,7 @@ impl StoredPage {
         id: &PersistenceId,
         mut next: SeqNr,
     ) -> impl Iterator<Item = Result<StoredEvent, JournalError>> {
-        let bytes = Bytes::from(self.bytes);
+        let (bytes, mut sequence) = (Bytes::from(self.bytes), Sequence::of(id));
         self.rows.into_iter().map(move |(ordering, seq_nr, range)| {
             let expected = next;
             next = next.next();
@@ -182,19 +183,20 @@ impl StoredPage {
                     format!("the event is missing, {seq_nr:?} follows"),
                 ));
             }
-            stored_event(ordering, id, seq_nr, bytes.slice(range))
+            stored_event(ordering, &mut sequence, id, seq_nr, bytes.slice(range))
         })
     }
 }
 
 pub(super) fn stored_event(
     ordering: i64,
+    sequence: &mut Sequence,
     id: &PersistenceId,
     seq_nr: SeqNr,
     bytes: Bytes,
 ) -> Result<StoredEvent, JournalError> {
     let envelope =
-        Envelope::decode_as(&bytes, id, seq_nr).map_err(|error| JournalError::corrupt(id, seq_nr, error))?;
+        sequence.decode(&bytes, seq_nr).map_err(|error| JournalError::corrupt(id, seq_nr, error))?;
     Ok(StoredEvent { offset: offset(ordering), envelope, bytes })
 }
 
