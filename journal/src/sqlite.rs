@@ -27,6 +27,7 @@ mod batch;
 mod change;
 mod connection;
 mod failure;
+mod heads;
 mod job;
 mod pages;
 mod readers;

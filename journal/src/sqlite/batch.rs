@@ -2,6 +2,7 @@ use rusqlite::Connection;
 
 use super::connection::run;
 use super::failure::Failure;
+use super::heads::Heads;
 use super::job::Job;
 use crate::JournalError;
 
@@ -20,8 +21,12 @@ impl Batch {
     }
 
     /// `BEGIN`, the jobs, `COMMIT`. A job that fails is undone alone; an `Err` is for all the others.
-    pub(super) fn run(&mut self, conn: &Connection) -> Result<(), JournalError> {
-        let ended = self.transaction(conn);
+    pub(super) fn run(&mut self, conn: &Connection, heads: &mut Heads) -> Result<(), JournalError> {
+        let ended = self.transaction(conn, heads);
+        if ended.is_err() || self.refused.iter().any(Option::is_some) {
+            // Something was undone, and they do not know what.
+            heads.forget();
+        }
         self.io |= ended.as_ref().is_err_and(|failure| failure.io);
         if !conn.is_autocommit()
             && let Err(error) = run(conn, "ROLLBACK")
@@ -40,7 +45,7 @@ impl Batch {
         }
     }
 
-    fn transaction(&mut self, conn: &Connection) -> Result<(), Failure> {
+    fn transaction(&mut self, conn: &Connection, heads: &mut Heads) -> Result<(), Failure> {
         let statement = |sql| run(conn, sql).map_err(Failure::of_statement);
         statement("BEGIN IMMEDIATE")?;
         // A job that is alone is undone with its transaction.
@@ -49,7 +54,9 @@ impl Batch {
             if isolated {
                 statement("SAVEPOINT job")?;
             }
-            if let Err(failure) = job.run(conn) {
+            if let Err(failure) = job.run(conn, heads) {
+                // The jobs behind it must not believe what is undone now.
+                heads.forget();
                 self.io |= failure.io;
                 *refused = Some(failure.answer.clone());
                 // SQLite undoes the whole transaction after some errors (a full disk): nobody's part of it is left.

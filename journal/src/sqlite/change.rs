@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::heads::Heads;
 use super::stream::{Stream, stored_seq_nr};
 use super::write::insert_tags;
 use crate::{JournalError, PersistenceId, SeqNr, StoredEvent, Tag};
@@ -10,6 +11,7 @@ use crate::{JournalError, PersistenceId, SeqNr, StoredEvent, Tag};
 /// Deletes an id's events up to a number; the last of them becomes the id's tombstone, with the tags of all that were deleted.
 pub(super) fn delete_to(
     conn: &Connection,
+    heads: &mut Heads,
     id: &PersistenceId,
     to: SeqNr,
 ) -> rusqlite::Result<Result<(), JournalError>> {
@@ -38,6 +40,7 @@ pub(super) fn delete_to(
         .execute(before)?;
     stream.head.deleted_to = to;
     stream.update(conn)?;
+    heads.put(id, stream);
     Ok(Ok(()))
 }
 

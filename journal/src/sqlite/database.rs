@@ -6,6 +6,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::failure::unavailable;
+use super::heads::Heads;
 use super::job::Task;
 use super::readers::{CLOSED, Readers};
 use super::schema;
@@ -84,7 +85,7 @@ impl Database {
     /// All jobs that wait at the same time share one transaction and one fsync, in the order in which they found room in the queue (1,024
     /// jobs; a caller that waits for room may be passed by one that comes when there is some). Each is isolated: one that returns an error or panics is undone alone. The job holds the write lock, in the whole file and against other processes, so it
     /// judges the newest state; it should take milliseconds at most, and prepare its statements with
-    /// [`Connection::prepare_cached`]. It must not begin, commit or undo transactions.
+    /// [`Connection::prepare_cached`]. It must not begin, commit or undo transactions, nor change the tables of other components.
     ///
     /// # Errors
     /// [`JournalError::Unavailable`]: certainly nothing of the job is stored (it failed, or the file is locked, full or closed).
@@ -97,6 +98,15 @@ impl Database {
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.transact_with(|conn, _| job(conn)).await
+    }
+
+    /// The same with what the writer remembers of heads.
+    pub(super) async fn transact_with<T, F>(&self, job: F) -> Result<T, JournalError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, &mut Heads) -> rusqlite::Result<T> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
         let task = Task { work: Some(job), done: None, reply };

@@ -4,12 +4,13 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::failure::{Failure, unavailable};
+use super::heads::Heads;
 use crate::JournalError;
 
 /// A piece of a transaction, with someone who waits for its answer.
 pub(super) trait Job: Send {
     /// Runs the statements. What an `Err` did is undone by the caller.
-    fn run(&mut self, conn: &Connection) -> Result<(), Failure>;
+    fn run(&mut self, conn: &Connection, heads: &mut Heads) -> Result<(), Failure>;
     /// Gives the answer, once it is known how the transaction ended.
     fn answer(self: Box<Self>, committed: Result<(), JournalError>);
     /// Nobody waits any more.
@@ -26,11 +27,11 @@ pub(super) struct Task<T, F> {
 impl<T, F> Job for Task<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
+    F: FnOnce(&Connection, &mut Heads) -> rusqlite::Result<T> + Send,
 {
-    fn run(&mut self, conn: &Connection) -> Result<(), Failure> {
+    fn run(&mut self, conn: &Connection, heads: &mut Heads) -> Result<(), Failure> {
         let Some(work) = self.work.take() else { return Ok(()) };
-        match catch_unwind(AssertUnwindSafe(|| work(conn))) {
+        match catch_unwind(AssertUnwindSafe(|| work(conn, heads))) {
             Ok(Ok(done)) => {
                 self.done = Some(done);
                 Ok(())

@@ -72,7 +72,7 @@ impl Journal for SqliteJournal {
             return Vec::new();
         }
         let writes: Vec<_> = writes.into_iter().map(|write| EncodedWrite::new(write, Self::LIMITS)).collect();
-        match self.database.transact(move |conn| write::write(conn, writes)).await {
+        match self.database.transact_with(move |conn, heads| write::write(conn, heads, &writes)).await {
             Ok(answers) => answers,
             Err(error) => vec![Err(error); count],
         }
@@ -90,7 +90,7 @@ impl Journal for SqliteJournal {
 
     async fn delete_to(&self, id: &PersistenceId, to: SeqNr) -> Result<(), JournalError> {
         let id = id.clone();
-        self.database.transact(move |conn| change::delete_to(conn, &id, to)).await?
+        self.database.transact_with(move |conn, heads| change::delete_to(conn, heads, &id, to)).await?
     }
 
     async fn replace(&self, old: &StoredEvent, new: Envelope) -> Result<bool, JournalError> {

@@ -17,8 +17,12 @@ impl Stream {
         Self::find_with(&mut find, id)
     }
 
-    pub(super) const FIND: &'static str =
-        "SELECT id, head, epoch, activation, deleted_to FROM streams WHERE persistence_id = ?";
+    /// The head is the number of the newest event, which is never taken out. So an append writes no row but its
+    /// events'; what the row knew of the head when it was last written tells whether events are missing.
+    pub(super) const FIND: &'static str = "\
+        SELECT id, max(known_head, coalesce((SELECT max(seq) FROM events WHERE stream = streams.id), 0)),
+            epoch, activation, deleted_to
+        FROM streams WHERE persistence_id = ?";
 
     /// The same with the statement at hand, for many ids.
     pub(super) fn find_with(find: &mut Statement<'_>, id: &PersistenceId) -> rusqlite::Result<Option<Self>> {
@@ -32,7 +36,7 @@ impl Stream {
 
     pub(super) fn insert(conn: &Connection, id: &PersistenceId, head: Head) -> rusqlite::Result<Self> {
         conn.prepare_cached(
-            "INSERT INTO streams (persistence_id, slice, head, epoch, activation, deleted_to) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT INTO streams (persistence_id, slice, known_head, epoch, activation, deleted_to) VALUES (?, ?, ?, ?, ?, ?)",
         )?
         .insert(params![
             id.as_str(),
@@ -46,24 +50,17 @@ impl Stream {
     }
 
     pub(super) fn update(&self, conn: &Connection) -> rusqlite::Result<()> {
-        let mut update = conn.prepare_cached(Self::UPDATE)?;
-        self.update_with(&mut update)
-    }
-
-    pub(super) const UPDATE: &'static str =
-        "UPDATE streams SET head = ?, epoch = ?, activation = ?, deleted_to = ? WHERE id = ?";
-
-    /// The same with the statement at hand, for many rows.
-    pub(super) fn update_with(&self, update: &mut Statement<'_>) -> rusqlite::Result<()> {
-        update
-            .execute(params![
-                stored_seq_nr(self.head.seq_nr),
-                stored(self.head.token.epoch.0),
-                stored(self.head.token.activation),
-                stored_seq_nr(self.head.deleted_to),
-                self.id,
-            ])
-            .map(drop)
+        conn.prepare_cached(
+            "UPDATE streams SET known_head = ?, epoch = ?, activation = ?, deleted_to = ? WHERE id = ?",
+        )?
+        .execute(params![
+            stored_seq_nr(self.head.seq_nr),
+            stored(self.head.token.epoch.0),
+            stored(self.head.token.activation),
+            stored_seq_nr(self.head.deleted_to),
+            self.id,
+        ])
+        .map(drop)
     }
 }
 

@@ -7,11 +7,14 @@ use super::Schema;
 ///
 /// - `ordering` is the offset. It is never used twice: the newest row is never taken out, only emptied.
 /// - An event row with an empty envelope is a tombstone: the id's events up to its number were deleted. An id has one at most.
-/// - `streams` is where heads, tokens and deletions are kept for ever.
+/// - `streams` is where tokens and deletions are kept for ever. `known_head` is the head when the row was last written, by a claim, the first
+///   append under a token, or a deletion: the head is that or the highest `seq`, whichever is higher. An append under the token
+///   of the row writes nothing here.
 /// - `record_revisions` has one row: the last revision that any record was given.
 pub(super) const TABLES: Schema = Schema {
     component: "journal",
-    steps: &["\
+    steps: &[
+        "\
 CREATE TABLE streams (
     id INTEGER PRIMARY KEY,
     persistence_id TEXT NOT NULL UNIQUE,
@@ -41,5 +44,8 @@ CREATE TABLE records (
     value BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE record_revisions (last INTEGER NOT NULL) STRICT;
-INSERT INTO record_revisions (last) VALUES (0);"],
+INSERT INTO record_revisions (last) VALUES (0);",
+        // Appends stopped writing it: a build that takes it for the head must not open the file.
+        "ALTER TABLE streams RENAME COLUMN head TO known_head;",
+    ],
 };

@@ -1,11 +1,11 @@
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use rusqlite::{CachedStatement, Connection, Statement, params};
 
+use super::heads::Heads;
 use super::stream::{Stream, stored_seq_nr};
-use crate::{Head, JournalError, Limits, NotStored, PersistenceId, SeqNr, Tag, Write};
+use crate::{Head, JournalError, Limits, NotStored, PersistenceId, SeqNr, Slice, Tag, Write};
 
 /// An entry of a list, made ready before it comes to the thread that writes.
 pub(super) struct EncodedWrite {
@@ -32,61 +32,54 @@ impl EncodedWrite {
 /// Decides and stores a list, in order, inside a transaction that holds the write lock.
 pub(super) fn write(
     conn: &Connection,
-    writes: Vec<EncodedWrite>,
+    heads: &mut Heads,
+    writes: &[EncodedWrite],
 ) -> rusqlite::Result<Vec<Result<Head, JournalError>>> {
-    let mut list = List {
-        conn,
-        find: conn.prepare_cached(Stream::FIND)?,
-        insert: conn
-            .prepare_cached("INSERT INTO events (stream, seq, slice, envelope) VALUES (?, ?, ?, ?)")?,
-        streams: HashMap::with_capacity(writes.len()),
-    };
+    heads.refresh(conn)?;
+    let find = conn.prepare_cached(Stream::FIND)?;
+    let mut list = List { conn, heads, find, rows: Vec::with_capacity(writes.len()) };
     let mut not_stored = NotStored::new();
     let mut answers = Vec::with_capacity(writes.len());
     for EncodedWrite { write, events } in writes {
-        let answer = match (not_stored.earlier(&write), events) {
-            (Some(error), _) => Err(error.clone()),
-            (None, Err(error)) => Err(error),
-            (None, Ok(events)) => list.decide(&write, &events)?,
+        let answer = match (not_stored.earlier(write), events) {
+            (Some(error), _) | (None, Err(error)) => Err(error.clone()),
+            (None, Ok(events)) => list.decide(write, events)?,
         };
         if let Err(error) = &answer {
             not_stored.remember(write.persistence_id(), write.token(), error);
         }
         answers.push(answer);
     }
-    list.finish()?;
+    insert_events(conn, &list.rows)?;
     Ok(answers)
 }
 
-/// The ids of a list. What the first entry of an id reads stays true until the transaction ends, because nobody else can write; so
-/// the row is read once and updated once, however many entries the list has for it.
+/// What a list decided so far. No row of its events is in the file before its end, so `heads` has to keep every id of it.
 struct List<'a> {
     conn: &'a Connection,
+    heads: &'a mut Heads,
     find: CachedStatement<'a>,
-    insert: CachedStatement<'a>,
-    streams: HashMap<PersistenceId, Known>,
+    rows: Vec<EventRow<'a>>,
 }
 
-struct Known {
-    /// `None`: the id has no row.
-    stream: Option<Stream>,
-    changed: bool,
+/// An event that is to be inserted.
+struct EventRow<'a> {
+    stream: i64,
+    seq_nr: SeqNr,
+    slice: Slice,
+    envelope: &'a Bytes,
+    tags: &'a [Tag],
 }
 
-impl List<'_> {
+impl<'a> List<'a> {
     fn decide(
         &mut self,
         write: &Write,
-        events: &[(Bytes, Vec<Tag>)],
+        events: &'a [(Bytes, Vec<Tag>)],
     ) -> rusqlite::Result<Result<Head, JournalError>> {
         let (id, token) = (write.persistence_id(), write.token());
-        let known = match self.streams.entry(id.clone()) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => {
-                place.insert(Known { stream: Stream::find_with(&mut self.find, id)?, changed: false })
-            }
-        };
-        let head = known.stream.map_or(Head::EMPTY, |stream| stream.head);
+        let known = self.heads.find(&mut self.find, id)?;
+        let head = known.map_or(Head::EMPTY, |stream| stream.head);
         if head.token > token {
             return Ok(Err(JournalError::outranked(id, token, head.token)));
         }
@@ -98,13 +91,13 @@ impl List<'_> {
             })),
             Write::Append(append) => {
                 let head = Head { seq_nr: append.expected.plus(events.len() as u64), token, ..head };
-                let stream = known.set(self.conn, id, head)?;
-                insert_events(self.conn, &mut self.insert, stream, id, append.expected, events)?;
+                let stream = self.set(id, known, head)?;
+                self.append(stream, id.slice(), append.expected, events);
                 Ok(Ok(head))
             }
             Write::Claim { .. } => {
                 let head = Head { token, ..head };
-                known.set(self.conn, id, head)?;
+                self.set(id, known, head)?;
                 Ok(Ok(head))
             }
             Write::Verify { .. } if head.token == token => Ok(Ok(head)),
@@ -112,46 +105,58 @@ impl List<'_> {
         }
     }
 
-    fn finish(self) -> rusqlite::Result<()> {
-        let mut update = self.conn.prepare_cached(Stream::UPDATE)?;
-        for Known { stream, changed } in self.streams.into_values() {
-            if let (Some(stream), true) = (stream, changed) {
-                stream.update_with(&mut update)?;
+    /// Moves the head. The row is written for a new id and for a new token; the events say the rest.
+    fn set(&mut self, id: &PersistenceId, known: Option<Stream>, head: Head) -> rusqlite::Result<Stream> {
+        let stream = match known {
+            None => Stream::insert(self.conn, id, head)?,
+            Some(Stream { id, head: before }) => {
+                let stream = Stream { id, head };
+                if before.token != head.token {
+                    stream.update(self.conn)?;
+                }
+                stream
             }
-        }
-        Ok(())
-    }
-}
-
-impl Known {
-    /// Moves the head: a new id gets its row at once, a known one when the list is done.
-    fn set(&mut self, conn: &Connection, id: &PersistenceId, head: Head) -> rusqlite::Result<Stream> {
-        let stream = match self.stream {
-            Some(stream) => {
-                self.changed |= stream.head != head;
-                Stream { head, ..stream }
-            }
-            None => Stream::insert(conn, id, head)?,
         };
-        self.stream = Some(stream);
+        self.heads.put(id, stream);
         Ok(stream)
     }
+
+    fn append(&mut self, stream: Stream, slice: Slice, before: SeqNr, events: &'a [(Bytes, Vec<Tag>)]) {
+        let mut seq_nr = before;
+        self.rows.extend(events.iter().map(|(envelope, tags)| {
+            seq_nr = seq_nr.next();
+            EventRow { stream: stream.id, seq_nr, slice, envelope, tags }
+        }));
+    }
 }
 
-fn insert_events(
-    conn: &Connection,
-    insert: &mut Statement<'_>,
-    stream: Stream,
-    id: &PersistenceId,
-    before: SeqNr,
-    events: &[(Bytes, Vec<Tag>)],
-) -> rusqlite::Result<()> {
-    let slice = id.slice().number();
-    let mut seq_nr = before;
-    for (envelope, tags) in events {
-        seq_nr = seq_nr.next();
-        let ordering = insert.insert(params![stream.id, stored_seq_nr(seq_nr), slice, envelope.as_ref()])?;
-        insert_tags(conn, ordering, tags)?;
+/// Inserts events in their order, many with one statement where there are many.
+fn insert_events(conn: &Connection, rows: &[EventRow<'_>]) -> rusqlite::Result<()> {
+    let (many, rest) = rows.as_chunks::<ROWS_A_STATEMENT>();
+    if !many.is_empty() {
+        let mut insert = conn.prepare_cached(&INSERT_MANY)?;
+        for rows in many {
+            insert_with(conn, &mut insert, rows)?;
+        }
+    }
+    let mut insert = conn.prepare_cached(INSERT_ONE)?;
+    rest.chunks(1).try_for_each(|row| insert_with(conn, &mut insert, row))
+}
+
+fn insert_with(conn: &Connection, insert: &mut Statement<'_>, rows: &[EventRow<'_>]) -> rusqlite::Result<()> {
+    let mut parameters = 1..;
+    let mut next = || parameters.next().unwrap_or_default();
+    for row in rows {
+        insert.raw_bind_parameter(next(), row.stream)?;
+        insert.raw_bind_parameter(next(), stored_seq_nr(row.seq_nr))?;
+        insert.raw_bind_parameter(next(), row.slice.number())?;
+        insert.raw_bind_parameter(next(), row.envelope.as_ref())?;
+    }
+    insert.raw_execute()?;
+    // Rows of one statement are numbered one after the other: nobody else inserts.
+    let last = conn.last_insert_rowid();
+    for (row, ordering) in rows.iter().rev().zip((0..=last).rev()) {
+        insert_tags(conn, ordering, row.tags)?;
     }
     Ok(())
 }
@@ -164,3 +169,9 @@ pub(super) fn insert_tags(conn: &Connection, ordering: i64, tags: &[Tag]) -> rus
     }
     Ok(())
 }
+
+const INSERT_ONE: &str = "INSERT INTO events (stream, seq, slice, envelope) VALUES (?, ?, ?, ?)";
+static INSERT_MANY: LazyLock<String> =
+    LazyLock::new(|| format!("{INSERT_ONE}{}", ", (?, ?, ?, ?)".repeat(ROWS_A_STATEMENT - 1)));
+/// From here on a longer statement gains nothing; most commits under load are as long.
+const ROWS_A_STATEMENT: usize = 16;

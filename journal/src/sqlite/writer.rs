@@ -7,6 +7,7 @@ use super::Options;
 use super::batch::Batch;
 use super::connection::open_writer;
 use super::failure::{Failure, unavailable};
+use super::heads::Heads;
 use super::job::Job;
 use crate::JournalError;
 
@@ -26,7 +27,7 @@ pub(super) struct Writer {
 }
 
 enum State {
-    Healthy(Connection),
+    Healthy(Connection, Heads),
     /// The file system failed. The old connection stays open until a new one is: while any connection is open, the index of the
     /// write-ahead log lives on in shared memory, and it does not know the frames whose fsync failed. If it had to be rebuilt
     /// from the log, it would find them there, count them as committed, and copy pages into the file
@@ -42,7 +43,7 @@ impl Writer {
         options: Options,
         jobs: mpsc::Receiver<Message>,
     ) -> rusqlite::Result<()> {
-        let connection = State::Healthy(open_writer(&path, &options)?);
+        let connection = State::Healthy(open_writer(&path, &options)?, Heads::default());
         let mut writer = Self { path, options, jobs, connection };
         std::thread::Builder::new()
             .name("annals-sqlite".into())
@@ -86,7 +87,7 @@ impl Writer {
     /// Runs the jobs in one transaction and answers them.
     fn commit(&mut self, jobs: Vec<Box<dyn Job>>) {
         let mut batch = Batch::new(jobs);
-        let ended = self.healthy().and_then(|conn| batch.run(conn));
+        let ended = self.healthy().and_then(|(conn, heads)| batch.run(conn, heads));
         if batch.io {
             self.break_down();
         }
@@ -94,18 +95,18 @@ impl Writer {
         self.checkpoint_if_due();
     }
 
-    fn healthy(&mut self) -> Result<&Connection, JournalError> {
+    fn healthy(&mut self) -> Result<(&Connection, &mut Heads), JournalError> {
         if let State::Broken(_) = self.connection {
             self.recover()?;
         }
-        match &self.connection {
-            State::Healthy(conn) => Ok(conn),
+        match &mut self.connection {
+            State::Healthy(conn, heads) => Ok((conn, heads)),
             State::Broken(_) | State::Closed => Err(unavailable("the SQLite connection is closed")),
         }
     }
 
     fn break_down(&mut self) {
-        if let State::Healthy(conn) = std::mem::replace(&mut self.connection, State::Closed) {
+        if let State::Healthy(conn, _) = std::mem::replace(&mut self.connection, State::Closed) {
             tracing::error!(path = %self.path.display(), "the file system failed; the database is reopened and checked");
             self.connection = State::Broken(conn);
         }
@@ -123,14 +124,14 @@ impl Writer {
         start_anew(conn).map_err(recovery_failure)?;
         if let State::Broken(conn) = std::mem::replace(&mut self.connection, State::Closed) {
             tracing::info!(path = %self.path.display(), "the database was reopened and checked, and goes on");
-            self.connection = State::Healthy(conn);
+            self.connection = State::Healthy(conn, Heads::default());
         }
         Ok(())
     }
 
     /// Copies the write-ahead log into the file when it has become long.
     fn checkpoint_if_due(&mut self) {
-        let State::Healthy(conn) = &self.connection else { return };
+        let State::Healthy(conn, _) = &self.connection else { return };
         let due = || -> rusqlite::Result<()> {
             let pages = checkpoint(conn, "PRAGMA wal_checkpoint(NOOP)")?.pages;
             if pages < self.options.checkpoint_pages {
@@ -223,7 +224,7 @@ mod tests {
         let sql = "PRAGMA journal_mode = WAL; CREATE TABLE notes (text TEXT)";
         Connection::open(&path).unwrap().execute_batch(sql).unwrap();
         let options = Options::default().busy_timeout(Duration::ZERO);
-        let connection = State::Healthy(open_writer(&path, &options).unwrap());
+        let connection = State::Healthy(open_writer(&path, &options).unwrap(), Heads::default());
         let jobs = mpsc::channel(1).1;
         Setup { directory, writer: Writer { path, options, jobs, connection } }
     }
@@ -232,7 +233,8 @@ mod tests {
         fn insert(&mut self, text: &str) -> Result<usize, JournalError> {
             let (reply, mut answer) = oneshot::channel();
             let text = text.to_owned();
-            let work = move |conn: &Connection| conn.execute("INSERT INTO notes VALUES (?)", [text]);
+            let work =
+                move |conn: &Connection, _: &mut Heads| conn.execute("INSERT INTO notes VALUES (?)", [text]);
             self.writer.commit(vec![Box::new(Task { work: Some(work), done: None, reply })]);
             answer.try_recv().unwrap()
         }
