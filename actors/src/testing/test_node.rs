@@ -77,7 +77,8 @@ pub struct TestNode {
     snapshots: FaultySnapshots,
     stores: Stores,
     clock: Arc<dyn Clock>,
-    system: ActorSystem,
+    /// Where probes live, which no crash touches.
+    outside: ActorSystem,
     probes: AtomicU64,
     /// Up to which number a test has taken note of each id's events.
     noted: Mutex<HashMap<PersistenceId, SeqNr>>,
@@ -140,13 +141,13 @@ impl TestNode {
     /// A new [probe](Probe), an actor outside of the node: it outlives crashes and restarts.
     pub fn probe<M: fmt::Debug + Send + 'static>(&self) -> Probe<M> {
         let number = self.probes.fetch_add(1, Ordering::Relaxed) + 1;
-        Probe::spawn(&self.system, &format!("probe-{number}"))
+        Probe::spawn(&self.outside, &format!("probe-{number}"))
             .unwrap_or_else(|error| panic!("a probe does not start: {error}"))
     }
 
-    /// The system in which probes live, to spawn plain actors beside them.
-    pub fn system(&self) -> &ActorSystem {
-        &self.system
+    /// The plain actors of the node of this moment, its dead letters and its event stream. It goes with the node.
+    pub fn system(&self) -> ActorSystem {
+        self.node().system().clone()
     }
 
     /// Has one entity crash: its memory is gone at once, with the commands in its mailbox and the replies that it held; callers are
@@ -161,7 +162,7 @@ impl TestNode {
         }
     }
 
-    /// Has the whole node crash, as by `kill -9`, and starts a new one under a newer epoch on the same stores.
+    /// Has the whole node crash, as by `kill -9`, plain actors too, and starts a new one under a newer epoch on the same stores.
     ///
     /// A write that the journal has begun goes on, and comes to nothing if a new entity has claimed the id first. To have one under way,
     /// order `next_append().takes(…)` (not stored yet) or `.answers_after(…)` (stored, not acknowledged).
@@ -172,6 +173,8 @@ impl TestNode {
         let node = self.node();
         self.wiring.crash(&node).await;
         node.is_gone();
+        // No time to stop in: they are aborted where they wait.
+        let _ = node.system().shutdown(Duration::ZERO).await;
         // Who came in between.
         self.wiring.crash(&node).await;
         self.start_again().await;

@@ -4,7 +4,9 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_actors::plain::{ActorRef, ActorSystem, TerminationReason};
+use annals_actors::plain::{
+    Actor, ActorContext, ActorRef, ActorSystem, BoxError, Props, Signal, TerminationReason,
+};
 use annals_actors::testing::{Outcome, Probe, TestNode};
 use annals_actors::{
     AskError, Context, Effect, Failure, Handle, Kind, NeverRejected, PersistentActor, ServiceNeeds, Stores,
@@ -313,6 +315,50 @@ async fn of_what_was_under_way_in_a_crashed_node_the_new_one_decides() {
         kit.advance(10 * SEC).await;
         assert_eq!(kit.stored::<Till>("a").state().await.cents, expected, "what came late was refused");
     }
+}
+
+/// Says what it is told, and that it stops.
+struct Echo(ActorRef<Rung>);
+
+impl Actor for Echo {
+    type Message = Rung;
+
+    async fn receive(&mut self, rung: Rung, _: &mut ActorContext<Self>) -> Result<(), BoxError> {
+        Ok(self.0.tell(rung).await?)
+    }
+
+    async fn signal(&mut self, signal: Signal, _: &mut ActorContext<Self>) -> Result<(), BoxError> {
+        match signal {
+            Signal::PostStop => Ok(self.0.tell(Rung { cents: 0, total: 0 }).await?),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn plain_actors_go_with_their_node_and_probes_stay() {
+    let (kit, mut bell) = shop().await;
+    let rings = bell.actor_ref();
+    let echo = || {
+        let rings = rings.clone();
+        kit.system().spawn("echo", Props::new(move || Echo(rings.clone()))).unwrap()
+    };
+    let first = echo();
+    first.tell(Rung { cents: 1, total: 1 }).await.unwrap();
+    bell.expect_message(Rung { cents: 1, total: 1 }).await;
+    kit.crash_node().await;
+    bell.expect_terminated(&first).await;
+    bell.expect_no_message(SEC).await;
+    let second = echo();
+    kit.restart().await;
+    bell.expect_message(Rung { cents: 0, total: 0 }).await;
+    assert_eq!(bell.expect_terminated(&second).await, TerminationReason::Stopped);
+    let mut dead_letters = kit.system().dead_letters(4);
+    let third = echo();
+    third.stop();
+    bell.expect_terminated(&third).await;
+    assert!(third.tell(Rung { cents: 3, total: 3 }).await.is_err());
+    assert!(dead_letters.try_next().is_some());
 }
 
 #[tokio::test(start_paused = true)]

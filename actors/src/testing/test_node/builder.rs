@@ -23,7 +23,7 @@ pub struct TestNodeBuilder {
     stores: Option<Stores>,
     start: Timestamp,
     seed: u64,
-    system: ActorSystem,
+    outside: ActorSystem,
     probes: u64,
 }
 
@@ -37,7 +37,7 @@ impl TestNodeBuilder {
             stores: None,
             start: NEW_YEAR,
             seed: 0,
-            system: ActorSystem::new("test"),
+            outside: ActorSystem::new("outside"),
             probes: 0,
         }
     }
@@ -80,7 +80,7 @@ impl TestNodeBuilder {
     /// A probe for a service that a kind needs, before there is a node. Must be called within the test's runtime.
     pub fn probe<M: fmt::Debug + Send + 'static>(&mut self) -> Probe<M> {
         self.probes += 1;
-        Probe::spawn(&self.system, &format!("probe-{}", self.probes))
+        Probe::spawn(&self.outside, &format!("probe-{}", self.probes))
             .unwrap_or_else(|error| panic!("a probe does not start: {error}"))
     }
 
@@ -118,7 +118,7 @@ impl TestNodeBuilder {
             snapshots,
             stores,
             clock,
-            system: self.system,
+            outside: self.outside,
             probes: AtomicU64::new(self.probes),
             noted: Mutex::new(HashMap::new()),
         }
