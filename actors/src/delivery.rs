@@ -241,3 +241,31 @@ impl<A: Handle<C>, C: Command> Delivery<A> for Parcel<A, C> {
         self.answer(Err(AskError::Unknown(OutcomeUnknown { persistence_id: id.clone() })));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_moves_first_decides_what_becomes_of_a_command() {
+        // It is begun, undone, given up.
+        const TABLE: [(u8, [u8; 3]); 3] = [
+            (WAITING, [DECIDED, WAITING, GIVEN_UP]),
+            (DECIDED, [DECIDED, WAITING, DECIDED]),
+            (GIVEN_UP, [GIVEN_UP, GIVEN_UP, GIVEN_UP]),
+        ];
+        for (from, [begun, undone, given_up]) in TABLE {
+            let at = || Progress(Arc::new(AtomicU8::new(from)));
+            let is = |progress: &Progress| progress.0.load(Ordering::Relaxed);
+            let progress = at();
+            assert_eq!(progress.begin(), from == WAITING);
+            assert_eq!(is(&progress), begun);
+            let progress = at();
+            progress.undo();
+            assert_eq!(is(&progress), undone);
+            let progress = at();
+            assert_eq!(progress.give_up(), from == WAITING);
+            assert_eq!(is(&progress), given_up);
+        }
+    }
+}

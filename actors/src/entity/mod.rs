@@ -31,6 +31,8 @@ mod waiting;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod table;
+#[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
@@ -120,6 +122,8 @@ impl<A: PersistentActor> Entity<A> {
 
     /// Takes in what happened; [`Entity::actions`] has what is to be done.
     pub(crate) fn step(&mut self, now: Timestamp, input: Input<A>) {
+        #[cfg(test)]
+        let (from, by) = (table::state(self), table::input(&input));
         match input {
             Input::Command(delivery) => self.command(now, delivery),
             Input::Claimed(result) => self.claimed(now, result),
@@ -134,6 +138,8 @@ impl<A: PersistentActor> Entity<A> {
             Input::WakeAgain => self.wake_again(),
         }
         self.decide_waiting(now);
+        #[cfg(test)]
+        table::record(from, by, table::state(self));
     }
 
     /// What is to be done since the last call, in this order.

@@ -422,27 +422,81 @@ mod tests {
         assert_eq!(breaker.leave(trial, Outcome::Succeeded, now + SEC, 0.0), Some(Change::Closed));
     }
 
+    const STATES: [&str; 5] = ["Closed", "Open", "Open, pause over", "HalfOpen, trial under way", "HalfOpen"];
+
+    /// A breaker in this state, with a call of its period where there is one, and one of an earlier period where there was one.
+    fn at(state: &str) -> (Breaker, Option<Pass>, Option<Pass>, Instant) {
+        let (mut breaker, mut now) = breaker();
+        let mut pass = breaker.enter(now).ok();
+        let mut earlier = None;
+        if state != "Closed" {
+            earlier = pass.take();
+            opened(now, &mut breaker);
+        }
+        if state != "Open" {
+            now += SEC;
+        }
+        if state.starts_with("HalfOpen") {
+            pass = breaker.enter(now).ok();
+        }
+        if state == "HalfOpen" {
+            breaker.leave(pass.take().unwrap(), Outcome::Abandoned, now, 0.0);
+        }
+        (breaker, pass, earlier, now)
+    }
+
+    fn name(breaker: &Breaker, now: Instant) -> &'static str {
+        match breaker.state {
+            State::Closed { .. } => "Closed",
+            State::Open { until, .. } if now < until => "Open",
+            State::Open { .. } => "Open, pause over",
+            State::HalfOpen { trial: true, .. } => "HalfOpen, trial under way",
+            State::HalfOpen { trial: false, .. } => "HalfOpen",
+        }
+    }
+
     #[test]
-    fn each_state_answers_each_input() {
-        // Open has no row for outcomes: no call of its period is under way.
-        let table = [
-            ("Closed", Outcome::Succeeded, "Closed"),
-            ("Closed", Outcome::Failed, "Closed"),
-            ("Closed", Outcome::Abandoned, "Closed"),
-            ("HalfOpen", Outcome::Succeeded, "Closed"),
-            ("HalfOpen", Outcome::Failed, "Open"),
-            ("HalfOpen", Outcome::Abandoned, "HalfOpen"),
+    fn each_input_leads_where_the_table_says_from_each_state() {
+        // A call comes; the call under way succeeds, fails, is abandoned; a call of an earlier period fails.
+        // `=`: it stays. `no`: refused, and it stays. `-`: impossible, no such call can be under way.
+        const TABLE: [[&str; 5]; 5] = [
+            ["=", "=", "Open", "=", "-"],
+            ["no", "-", "-", "-", "="],
+            ["HalfOpen, trial under way", "-", "-", "-", "="],
+            ["no", "Closed", "Open", "HalfOpen", "="],
+            ["HalfOpen, trial under way", "-", "-", "-", "="],
         ];
-        for (from, outcome, to) in table {
-            let (mut breaker, now) = breaker();
-            if from == "HalfOpen" {
-                opened(now, &mut breaker);
+        for (state, row) in STATES.iter().zip(TABLE) {
+            for (input, expected) in
+                ["call", "succeeds", "fails", "abandoned", "earlier fails"].iter().zip(row)
+            {
+                let (mut breaker, pass, earlier, now) = at(state);
+                assert_eq!(name(&breaker, now), *state);
+                if (*state, *input) == ("Closed", "fails") {
+                    // The second in a row is one too many.
+                    assert_eq!(fail(&mut breaker, now), None);
+                }
+                let outcome = match *input {
+                    "succeeds" => Some(Outcome::Succeeded),
+                    "fails" | "earlier fails" => Some(Outcome::Failed),
+                    "abandoned" => Some(Outcome::Abandoned),
+                    _ => None,
+                };
+                let call = if *input == "earlier fails" { earlier } else { pass };
+                let came = match (outcome, call) {
+                    (None, _) => breaker.enter(now).map(|_| ()).map_err(|_| "no"),
+                    (Some(_), None) => Err("-"),
+                    (Some(outcome), Some(call)) => {
+                        breaker.leave(call, outcome, now, 0.0);
+                        Ok(())
+                    }
+                };
+                let to = name(&breaker, now);
+                let found = came.map_or_else(|why| why, |()| if to == *state { "=" } else { to });
+                println!("{state:25} {input:13} {found}");
+                assert_eq!(found, expected, "{state}, {input}");
+                assert!(came.is_ok() || to == *state);
             }
-            let pass = breaker.enter(now + SEC).unwrap();
-            breaker.leave(pass, outcome, now + SEC, 0.0);
-            let state = format!("{:?}", breaker.state);
-            println!("{from:8} {outcome:?} -> {state}");
-            assert!(state.starts_with(to), "{from}, {outcome:?}: {state}");
         }
     }
 }

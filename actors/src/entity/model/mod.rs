@@ -32,6 +32,14 @@ use store::Flaw;
 use tally::Tally;
 use world::World;
 
+/// Runs so many seeds on this thread, for what is recorded of them.
+pub(super) fn run_some(seeds: u64) {
+    let mut tally = Tally::default();
+    for seed in 0..seeds {
+        assert_eq!(run(seed, Flaw::None, &mut tally), Ok(()), "ANNALS_SEED={seed}");
+    }
+}
+
 /// Seeds of the normal test.
 const SEEDS: u64 = 3_000;
 

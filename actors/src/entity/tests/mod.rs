@@ -7,4 +7,5 @@ mod setbacks;
 mod snapshots;
 mod stopping;
 mod supervision;
+mod transitions;
 mod writing;
