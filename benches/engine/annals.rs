@@ -3,6 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use annals::actors::Stores;
+use annals::journal::JournalUrl;
 use annals::prelude::*;
 use anyhow::{Context as _, Result, ensure};
 use hdrhistogram::Histogram;
@@ -15,11 +17,13 @@ use crate::contestant::{Contestant, Persisted};
 use crate::event::Event as Payload;
 use crate::scenario::Load;
 
-/// Annals as a user has it: a node of persistent actors, asked for replies. No snapshots, so that only events are compared.
+/// Annals as a user has it: a node of persistent actors, asked for replies.
+#[derive(Clone)]
 pub(crate) struct AnnalsNode {
     pub(crate) journal: JournalChoice,
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) commits: Commits,
+    pub(crate) settings: Settings,
 }
 
 /// What the node persists in.
@@ -27,6 +31,23 @@ pub(crate) struct AnnalsNode {
 pub(crate) enum JournalChoice {
     Sqlite,
     Memory,
+}
+
+/// How its entities are run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    /// A snapshot after so many events; `None`, so that only events are compared.
+    pub(crate) snapshot_every: Option<u64>,
+    /// How long an idle entity stays in memory; `None`: for ever.
+    pub(crate) passivate_after: Option<Duration>,
+    /// Of an entity's mailbox.
+    pub(crate) mailbox: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { snapshot_every: None, passivate_after: None, mailbox: 1024 }
+    }
 }
 
 impl Contestant for AnnalsNode {
@@ -42,10 +63,11 @@ impl Contestant for AnnalsNode {
             let node = self.start(folder).await?;
             let before = self.commits.count();
             let started = Instant::now();
-            let latencies = deposit(&node, load).await?;
-            let elapsed = started.elapsed();
+            let Deposited { elapsed: replied, latencies } = deposit(&node, load).await?;
             let commits = self.commits.count() - before;
             node.shutdown().await;
+            // The last snapshots are stored when the node has stopped; without them, stopping is nobody's work.
+            let elapsed = if self.settings.snapshot_every.is_some() { started.elapsed() } else { replied };
             Ok(Persisted { elapsed, latencies, commits: Some(commits) })
         })
     }
@@ -53,83 +75,144 @@ impl Contestant for AnnalsNode {
     fn recover(&self, load: &Load, folder: &Path) -> Result<Duration> {
         self.runtime.block_on(async {
             let node = self.start(folder).await?;
-            let started = Instant::now();
-            let counts = count(&node, load).await?;
-            let elapsed = started.elapsed();
+            let Counted { events, elapsed, .. } = count(&node, load, AT_ONCE).await?;
             node.shutdown().await;
-            ensure!(counts == load.events(), "{counts} events came back, {} were stored", load.events());
+            let stored = load.stored_after();
+            ensure!(events == stored, "{events} events came back, {stored} were stored");
             Ok(elapsed)
         })
     }
 }
 
 impl AnnalsNode {
-    async fn start(&self, folder: &Path) -> Result<Node> {
-        let file = folder.join("annals.db");
+    /// A node on the file in a folder.
+    pub(crate) async fn start(&self, folder: &Path) -> Result<Node> {
+        let stores = self.stores(folder).await?;
+        self.start_on(stores).await
+    }
+
+    /// The stores of a folder.
+    pub(crate) async fn stores(&self, folder: &Path) -> Result<Stores> {
         let url = match self.journal {
-            JournalChoice::Sqlite => format!("sqlite://{}", file.display()),
+            JournalChoice::Sqlite => format!("sqlite://{}", folder.join(FILE).display()),
             JournalChoice::Memory => "memory:".to_owned(),
         };
-        let kind = Kind::<Account>::new().snapshots(SnapshotPolicy::never()).never_passivate();
-        let node = Annals::builder("bench")
-            .journal(url)
+        let opened = url.parse::<JournalUrl>()?.open().await?;
+        let snapshots = annals::snapshot::open_beside(&opened).await?;
+        // A bench of something else than it says would be worse than none.
+        let on_disk = folder.join(FILE).exists();
+        ensure!(on_disk == (self.journal == JournalChoice::Sqlite), "another journal was opened");
+        Ok(Stores { journal: opened.journal, records: opened.records, snapshots })
+    }
+
+    pub(crate) async fn start_on(&self, stores: Stores) -> Result<Node> {
+        let policy =
+            self.settings.snapshot_every.map_or_else(SnapshotPolicy::never, SnapshotPolicy::every_events);
+        let kind = Kind::<Account>::new().snapshots(policy).mailbox_capacity(self.settings.mailbox);
+        let kind = match self.settings.passivate_after {
+            Some(idle) => kind.passivate_after(idle),
+            None => kind.never_passivate(),
+        };
+        Annals::builder("bench")
+            .stores(stores)
             .kind(kind)
             .ask_timeout(PATIENCE)
             .recovery_timeout(PATIENCE)
             .start()
             .await
-            .context("starting a node")?;
-        // A bench of something else than it says would be worse than none.
-        ensure!(file.exists() == (self.journal == JournalChoice::Sqlite), "the node uses another journal");
-        Ok(node)
+            .context("starting a node")
     }
 }
 
-/// Sends a load's commands from as many tasks as may be in flight; nanoseconds from each command to its reply.
-async fn deposit(node: &Node, load: &Load) -> Result<Histogram<u64>> {
-    let entities: Arc<[EntityRef<Account>]> = entities(node, load).collect();
+/// What a load's commands took.
+pub(crate) struct Deposited {
+    /// From the first command to the last reply.
+    pub(crate) elapsed: Duration,
+    /// Nanoseconds from command to reply.
+    pub(crate) latencies: Histogram<u64>,
+}
+
+/// Sends a load's commands from as many tasks as may be in flight.
+pub(crate) async fn deposit(node: &Node, load: &Load) -> Result<Deposited> {
+    let entities: Arc<[EntityRef<Account>]> =
+        (0..load.entities).map(|index| entity(node, load, index)).collect();
     let (next, events) = (Arc::new(AtomicU32::new(0)), load.events());
+    let payload = Arc::new(Payload::of_bytes(load.bytes));
+    let started = Instant::now();
     let mut senders = JoinSet::new();
     for _ in 0..load.in_flight {
-        let (entities, next) = (Arc::clone(&entities), Arc::clone(&next));
+        let (entities, next, payload) = (Arc::clone(&entities), Arc::clone(&next), Arc::clone(&payload));
         senders.spawn(async move {
-            let payload = Payload::example();
-            let mut latencies = Histogram::<u64>::new(3)?;
+            let mut nanos = Vec::new();
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= events {
-                    return anyhow::Ok(latencies);
+                    return anyhow::Ok(nanos);
                 }
                 let entity = &entities[number as usize % entities.len()];
                 let began = Instant::now();
-                entity.ask(Deposit::from(payload.clone())).await.context("a deposit")?;
-                latencies.record(u64::try_from(began.elapsed().as_nanos())?)?;
+                entity.ask(Deposit::from(Payload::clone(&payload))).await.context("a deposit")?;
+                nanos.push(u64::try_from(began.elapsed().as_nanos())?);
             }
         });
     }
+    let senders = senders.join_all().await;
+    let elapsed = started.elapsed();
     let mut latencies = Histogram::new(3)?;
-    while let Some(sender) = senders.join_next().await {
-        latencies.add(sender??)?;
+    for sender in senders {
+        for nanos in sender? {
+            latencies.record(nanos)?;
+        }
     }
     ensure!(latencies.len() == u64::from(events), "{} replies to {events} commands", latencies.len());
-    Ok(latencies)
+    Ok(Deposited { elapsed, latencies })
 }
 
-/// Wakes all entities of a load at once; how many events they have together.
-async fn count(node: &Node, load: &Load) -> Result<u32> {
-    let mut asks = JoinSet::new();
-    for entity in entities(node, load) {
-        asks.spawn(async move { entity.ask(Count).await });
+/// What came back.
+pub(crate) struct Counted {
+    pub(crate) events: u32,
+    pub(crate) elapsed: Duration,
+    /// Nanoseconds from question to answer.
+    pub(crate) latencies: Histogram<u64>,
+}
+
+/// Wakes all entities of a load, some at a time, and adds up how many events they have.
+pub(crate) async fn count(node: &Node, load: &Load, at_once: u32) -> Result<Counted> {
+    let next = Arc::new(AtomicU32::new(0));
+    let started = Instant::now();
+    let mut askers = JoinSet::new();
+    for _ in 0..at_once.min(load.entities) {
+        let (node, load, next) = (node.clone(), *load, Arc::clone(&next));
+        askers.spawn(async move {
+            let (mut events, mut nanos) = (0, Vec::new());
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= load.entities {
+                    return anyhow::Ok((events, nanos));
+                }
+                let began = Instant::now();
+                events += entity(&node, &load, index).ask(Count).await.context("a recovery")?;
+                nanos.push(u64::try_from(began.elapsed().as_nanos())?);
+            }
+        });
     }
-    let mut events = 0;
-    while let Some(answer) = asks.join_next().await {
-        events += answer?.context("a recovery")?;
+    let askers = askers.join_all().await;
+    let mut all = Counted { events: 0, elapsed: started.elapsed(), latencies: Histogram::new(3)? };
+    for asker in askers {
+        let (events, latencies) = asker?;
+        all.events += events;
+        for nanos in latencies {
+            all.latencies.record(nanos)?;
+        }
     }
-    Ok(events)
+    Ok(all)
 }
 
-fn entities(node: &Node, load: &Load) -> impl Iterator<Item = EntityRef<Account>> {
-    (0..load.entities).map(|number| node.entity::<Account>(&format!("a-{number:04}")))
+pub(crate) fn entity(node: &Node, load: &Load, index: u32) -> EntityRef<Account> {
+    node.entity::<Account>(&format!("a-{:04}", load.entity(index)))
 }
 
-const PATIENCE: Duration = Duration::from_secs(120);
+/// Entities that are woken at a time.
+pub(crate) const AT_ONCE: u32 = 1_000;
+const FILE: &str = "annals.db";
+const PATIENCE: Duration = Duration::from_secs(300);

@@ -18,9 +18,10 @@ impl Ticks {
         // user nice system idle iowait irq softirq steal; guest time is part of user time.
         let [_, _, _, idle, iowait, _, _, steal] = *cpu.first_chunk()?;
         let own = fs::read_to_string("/proc/self/stat").ok()?;
-        // The second field is a name that may hold blanks; user and system time are the 14th and 15th.
-        let fields: Vec<&str> = own.rsplit_once(')')?.1.split_whitespace().collect();
-        let own = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+        // The second field is a name that may hold blanks; user and system time are the 14th and 15th, those of children that
+        // have ended the 16th and 17th.
+        let fields = own.rsplit_once(')')?.1.split_whitespace().skip(11).take(4);
+        let own = fields.map(|field| field.parse::<u64>().ok()).sum::<Option<u64>>()?;
         Some(Self { total: cpu.iter().take(8).sum(), idle: idle + iowait, steal, own })
     }
 
@@ -39,7 +40,7 @@ impl Ticks {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Others {
     /// Other processes, and the kernel on its own account.
-    processes: f64,
+    pub(crate) processes: f64,
     /// Other virtual machines.
     steal: f64,
 }

@@ -29,3 +29,15 @@ pub(crate) struct Persisted {
     /// `None`: not known.
     pub(crate) commits: Option<u32>,
 }
+
+impl Persisted {
+    pub(crate) fn rows_a_commit(&self, load: &Load) -> Option<f64> {
+        let commits = self.commits.filter(|commits| *commits > 0)?;
+        Some(f64::from(load.events()) / f64::from(commits))
+    }
+
+    pub(crate) fn rounded_rows_a_commit(&self, load: &Load) -> Option<u32> {
+        let commits = self.commits.filter(|commits| *commits > 0)?;
+        Some(((load.events() + commits / 2) / commits).max(1))
+    }
+}

@@ -1,18 +1,37 @@
-//! The engine end to end: P1, P2, H, R and R2 beside what SQLite does with the same bytes.
+//! The engine end to end, beside what SQLite and tokio do with the same work.
 //!
-//! `cargo xtask bench` runs it; docs/performance.md says how to read what it prints.
+//! `cargo xtask bench` runs it; docs/performance.md says how to read what it prints. This program is the driver: it prints a
+//! table and writes the rows as JSON. What has to be seen from outside runs in children of it, which are this program in
+//! another role ([`role`]), the program of benches/peers, or an example.
 
 mod account;
+mod actors;
 mod annals;
+mod bench;
 mod busy;
+mod child;
 mod commits;
 mod contestant;
 mod event;
+mod fairness;
+mod fill;
+mod growth;
+mod loans;
+mod many;
 mod measure;
+mod memory;
+mod parent;
+mod plain;
 mod raw;
+mod role;
 mod scenario;
+mod slow_disk;
+mod slow_replay;
+mod snapshots;
 mod stats;
+mod suite;
 mod table;
+mod work;
 
 use std::path::PathBuf;
 
@@ -24,7 +43,7 @@ use clap::builder::PossibleValuesParser;
 #[derive(Parser)]
 struct Options {
     /// What to measure; all when none is named.
-    #[arg(value_parser = PossibleValuesParser::new(scenario::ALL.iter().map(|scenario| scenario.name)))]
+    #[arg(value_parser = PossibleValuesParser::new(suite::ALL.iter().map(|suite| suite.name)))]
     names: Vec<String>,
     /// Writes the rows as JSON.
     #[arg(long, value_name = "FILE")]
@@ -32,22 +51,31 @@ struct Options {
     /// Fewer runs of less work: shows that it runs, not how fast.
     #[arg(long)]
     quick: bool,
+    #[command(flatten)]
+    extras: bench::Extras,
     /// Given by cargo.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
 fn main() -> Result<()> {
-    let options = Options::parse();
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match role::given(&args) {
+        Some(args) => role::play(&args),
+        None => drive(&Options::parse()),
+    }
+}
+
+fn drive(options: &Options) -> Result<()> {
     let began = busy::Ticks::now();
     if let Some(load) = busy::load_average() {
         println!("load average at the start: {load:.2}");
     }
-    let measure = measure::Measure::new(options.quick)?;
+    let bench = bench::Bench::new(options.quick, options.extras.clone())?;
     let mut rows = Vec::new();
-    for scenario in scenario::ALL {
-        if options.names.is_empty() || options.names.iter().any(|name| name == scenario.name) {
-            rows.extend(measure.rows(scenario)?);
+    for suite in suite::ALL {
+        if options.names.is_empty() || options.names.iter().any(|name| name == suite.name) {
+            rows.extend(suite.rows(&bench)?);
         }
     }
     println!();
@@ -65,6 +93,5 @@ fn main() -> Result<()> {
         let json = serde_json::to_vec_pretty(&rows).context("encoding the rows")?;
         std::fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
     }
-    table::print_below_target(&rows);
     Ok(())
 }

@@ -20,10 +20,18 @@ impl Summary {
         };
         Some(Self { median, min, max })
     }
+}
 
-    /// Of the quotients of what was measured side by side: noise that slowed both down is gone from them.
-    pub(crate) fn of_ratios(values: &[f64], limits: &[f64]) -> Option<Self> {
-        let ratios: Vec<f64> = values.iter().zip(limits).map(|(value, limit)| value / limit).collect();
-        Self::of(&ratios)
-    }
+/// The quotients of what was measured side by side: noise that slowed both down is gone from them.
+pub(crate) fn ratios(values: &[f64], limits: &[f64]) -> Vec<f64> {
+    values.iter().zip(limits).map(|(value, limit)| value / limit).collect()
+}
+
+/// How far measurements are apart, up or down, as a part of their median. Of five or more, the two at the ends do not count.
+pub(crate) fn noise(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let inner = if sorted.len() >= 5 { &sorted[1..sorted.len() - 1] } else { &sorted };
+    let Summary { median, .. } = Summary::of(values)?;
+    Some((inner.last()? - inner.first()?) / 2.0 / median)
 }

@@ -6,6 +6,7 @@
 #[path = "../engine/commits.rs"]
 mod commits;
 #[path = "../engine/contestant.rs"]
+#[allow(dead_code, reason = "some of it is for the engine")]
 mod contestant;
 #[path = "../engine/event.rs"]
 mod event;
@@ -16,6 +17,7 @@ mod raw;
 #[allow(dead_code, reason = "the targets are for the engine")]
 mod scenario;
 #[path = "../engine/stats.rs"]
+#[allow(dead_code, reason = "noise is for the engine")]
 mod stats;
 
 use std::path::{Path, PathBuf};
@@ -31,14 +33,14 @@ use tempfile::TempDir;
 use crate::contestant::Contestant;
 use crate::journal::{Alone, Backend};
 use crate::raw::Raw;
-use crate::scenario::{Load, Scenario, Work};
-use crate::stats::Summary;
+use crate::scenario::{H, Load, P1, P2, R, R2, Scenario, Work};
+use crate::stats::{Summary, ratios};
 
 /// Measures the journal without actors, beside the raw limits.
 #[derive(Parser)]
 struct Options {
     /// What to measure; all when none is named.
-    #[arg(value_parser = PossibleValuesParser::new(scenario::ALL.iter().map(|scenario| scenario.name)))]
+    #[arg(value_parser = PossibleValuesParser::new(SCENARIOS.iter().map(|scenario| scenario.name)))]
     names: Vec<String>,
     /// Less work, to see that it runs.
     #[arg(long)]
@@ -73,7 +75,7 @@ fn main() -> Result<()> {
         .into_iter()
         .filter(|contestant| options.only.as_deref().is_none_or(|only| only == contestant.name()))
         .collect();
-    for scenario in scenario::ALL {
+    for scenario in SCENARIOS {
         if options.names.is_empty() || options.names.iter().any(|name| name == scenario.name) {
             measure(&options, scenario, &contestants)?;
         }
@@ -141,7 +143,7 @@ fn print(
     let limit = contestants.iter().position(|contestant| contestant.name() == LIMIT);
     for ((contestant, values), latencies) in contestants.iter().zip(rates).zip(latencies) {
         let Some(Summary { median, min, max }) = Summary::of(values) else { continue };
-        let ratio = limit.and_then(|limit| Summary::of_ratios(values, &rates[limit]));
+        let ratio = limit.and_then(|limit| Summary::of(&ratios(values, &rates[limit])));
         let ratio = ratio.map_or_else(String::new, |ratio| {
             format!("{:.2} of raw ({:.2} to {:.2})", ratio.median, ratio.min, ratio.max)
         });
@@ -172,6 +174,8 @@ fn rate(load: &Load, elapsed: Duration) -> f64 {
     f64::from(load.events()) / elapsed.as_secs_f64()
 }
 
+/// Of those of the engine.
+const SCENARIOS: &[Scenario] = &[P1, P2, H, R, R2];
 const LIMIT: &str = "raw";
 /// Of the runtime, as for the engine.
 const WORKERS: usize = 2;
