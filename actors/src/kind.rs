@@ -182,7 +182,13 @@ impl<A: PersistentActor> fmt::Debug for Kind<A> {
         f.debug_struct("Kind")
             .field("kind", &A::KIND)
             .field("snapshots", &self.snapshots)
+            .field("retention", &self.retention)
+            .field("mailbox_capacity", &self.mailbox)
+            .field("stash_capacity", &self.bounds.stash)
+            .field("max_pending", &(self.bounds.events, self.bounds.bytes))
             .field("passivate_after", &self.passivate_after)
+            .field("work_limit", &self.work_limit)
+            .field("journal_patience", &self.bounds.patience)
             .finish_non_exhaustive()
     }
 }

@@ -344,7 +344,14 @@ impl NodeBuilder {
 
 impl fmt::Debug for NodeBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NodeBuilder").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("NodeBuilder")
+            .field("name", &self.name)
+            .field("max_recoveries", &self.max_recoveries)
+            .field("recovery_timeout", &self.recovery_timeout)
+            .field("ask_timeout", &self.ask_timeout)
+            .field("actors_stop_within", &self.actors_stop_within)
+            .field("group_commit", &self.commits)
+            .finish_non_exhaustive()
     }
 }
 
