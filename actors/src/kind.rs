@@ -189,6 +189,7 @@ impl<A: PersistentActor> fmt::Debug for Kind<A> {
             .field("passivate_after", &self.passivate_after)
             .field("work_limit", &self.work_limit)
             .field("journal_patience", &self.bounds.patience)
+            .field("restart", &self.bounds.restart)
             .finish_non_exhaustive()
     }
 }

@@ -12,6 +12,7 @@ mod licence;
 mod machine;
 mod markdown;
 mod metadata;
+mod rust_source;
 mod search;
 mod step;
 mod steps;

@@ -3,6 +3,7 @@
 mod dependencies;
 mod features;
 mod links;
+mod names;
 mod package;
 mod paths;
 mod telemetry;
@@ -28,6 +29,7 @@ pub(crate) const ALL: &[Step] = &[
         about: "docs/telemetry.md names every metric, and no other",
         run: telemetry::run,
     },
+    Step { name: "names", about: "what docs/guide/troubleshooting.md names is in the code", run: names::run },
     Step {
         name: "deps",
         about: "licences, duplicates and sources of the dependencies",

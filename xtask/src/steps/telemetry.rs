@@ -57,7 +57,7 @@ fn recorded(source: &str) -> Option<&str> {
     })
 }
 
-fn is_name(text: &str) -> bool {
+pub(super) fn is_name(text: &str) -> bool {
     text.strip_prefix("annals_").is_some_and(|rest| {
         // At least a crate and a noun, which tells them from the crates' own names.
         rest.contains('_')
