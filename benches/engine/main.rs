@@ -76,6 +76,11 @@ fn drive(options: &Options) -> Result<()> {
     for suite in suite::ALL {
         if options.names.is_empty() || options.names.iter().any(|name| name == suite.name) {
             rows.extend(suite.rows(&bench)?);
+            // After each, so that a run that is ended early leaves what it has.
+            if let Some(path) = &options.json {
+                let json = serde_json::to_vec_pretty(&rows).context("encoding the rows")?;
+                std::fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
+            }
         }
     }
     println!();
@@ -88,10 +93,6 @@ fn drive(options: &Options) -> Result<()> {
     }
     if options.quick {
         println!("quick: too little work to judge by");
-    }
-    if let Some(path) = &options.json {
-        let json = serde_json::to_vec_pretty(&rows).context("encoding the rows")?;
-        std::fs::write(path, json).with_context(|| format!("writing {}", path.display()))?;
     }
     Ok(())
 }
