@@ -5,10 +5,12 @@
 
 mod account;
 mod broken;
+mod expectations;
 mod given;
 mod property;
 mod replay;
 mod running;
+mod till;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
