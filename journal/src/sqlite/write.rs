@@ -170,7 +170,7 @@ pub(super) fn insert_tags(conn: &Connection, ordering: i64, tags: &[Tag]) -> rus
     Ok(())
 }
 
-const INSERT_ONE: &str = "INSERT INTO events (stream, seq, slice, envelope) VALUES (?, ?, ?, ?)";
+const INSERT_ONE: &str = "INSERT OR FAIL INTO events (stream, seq, slice, envelope) VALUES (?, ?, ?, ?)";
 static INSERT_MANY: LazyLock<String> =
     LazyLock::new(|| format!("{INSERT_ONE}{}", ", (?, ?, ?, ?)".repeat(ROWS_A_STATEMENT - 1)));
 /// From here on a longer statement gains nothing; most commits under load are as long.
