@@ -20,7 +20,7 @@ impl Sequence {
     }
 
     /// Events of an id, which they share.
-    pub(super) fn sharing(id: PersistenceId) -> Self {
+    pub(crate) fn sharing(id: PersistenceId) -> Self {
         Self { id, manifests: Vec::new() }
     }
 

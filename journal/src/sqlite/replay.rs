@@ -1,7 +1,7 @@
-use std::collections::VecDeque;
 use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::vec;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt};
@@ -17,7 +17,8 @@ use crate::{JournalError, PersistenceId, ReplayRange, Replayed, SeqNr, StoredEve
 /// Streams a range page by page. Each page is a transaction of its own; while the consumer works on one, the next is read.
 pub(super) fn replay(database: Database, range: ReplayRange) -> BoxStream<'static, Item> {
     let rest = Rest { from: range.from.max(SeqNr::FIRST), to: range.to, limit: range.limit, stored: None };
-    Replay { database, id: range.persistence_id, next: Next::Rest(rest), page: VecDeque::new() }.boxed()
+    let (id, sequence) = (range.persistence_id.clone(), Sequence::sharing(range.persistence_id));
+    Replay { database, id, sequence, next: Next::Rest(rest), page: Page::default() }.boxed()
 }
 
 type Item = Result<Replayed, JournalError>;
@@ -25,8 +26,9 @@ type Item = Result<Replayed, JournalError>;
 struct Replay {
     database: Database,
     id: PersistenceId,
+    sequence: Sequence,
     next: Next,
-    page: VecDeque<Item>,
+    page: Page,
 }
 
 enum Next {
@@ -49,29 +51,59 @@ struct Rest {
 }
 
 struct Read {
-    page: VecDeque<Item>,
+    page: Page,
     /// `None`: this was the last page.
     rest: Option<Rest>,
+}
+
+/// A piece of the range as it lies in the file. Whoever works on the events decodes them, each when it is asked for.
+#[derive(Default)]
+struct Page {
+    /// What was deleted, before all events.
+    deleted: Option<Replayed>,
+    /// Offset, number, and where the bytes are.
+    rows: vec::IntoIter<(i64, SeqNr, Range<usize>)>,
+    /// The bytes of all rows, one behind the other: one allocation.
+    bytes: Bytes,
+    /// Why nothing follows the events.
+    error: Option<JournalError>,
+}
+
+impl Page {
+    fn next(&mut self, id: &PersistenceId, sequence: &mut Sequence) -> Option<Item> {
+        if let Some(deleted) = self.deleted.take() {
+            return Some(Ok(deleted));
+        }
+        if let Some((ordering, seq_nr, range)) = self.rows.next() {
+            let event = stored_event(ordering, sequence, id, seq_nr, self.bytes.slice(range));
+            return Some(event.map(Replayed::Event));
+        }
+        self.error.take().map(Err)
+    }
 }
 
 impl futures::Stream for Replay {
     type Item = Item;
 
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Item>> {
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Item>> {
+        let replay = self.get_mut();
         loop {
-            if let Some(item) = self.page.pop_front() {
+            if let Some(item) = replay.page.next(&replay.id, &mut replay.sequence) {
+                if item.is_err() {
+                    (replay.page, replay.next) = (Page::default(), Next::Nothing);
+                }
                 return Poll::Ready(Some(item));
             }
-            match &mut self.next {
+            match &mut replay.next {
                 Next::Nothing => return Poll::Ready(None),
-                &mut Next::Rest(rest) => self.next = Next::Reading(self.read(rest).boxed()),
+                &mut Next::Rest(rest) => replay.next = Next::Reading(replay.read(rest).boxed()),
                 Next::Reading(reading) => match ready!(reading.as_mut().poll(context)) {
                     Ok(Read { page, rest }) => {
-                        self.page = page;
-                        self.next = rest.map_or(Next::Nothing, |rest| self.read_ahead(rest));
+                        replay.page = page;
+                        replay.next = rest.map_or(Next::Nothing, |rest| replay.read_ahead(rest));
                     }
                     Err(error) => {
-                        self.next = Next::Nothing;
+                        replay.next = Next::Nothing;
                         return Poll::Ready(Some(Err(error)));
                     }
                 },
@@ -95,97 +127,65 @@ impl Replay {
 }
 
 fn read_page(conn: &Connection, id: &PersistenceId, mut rest: Rest) -> rusqlite::Result<Read> {
-    let mut page = VecDeque::new();
+    let mut page = Page::default();
     let Some(stream) = Stream::find(conn, id)? else { return Ok(Read { page, rest: None }) };
     rest.to = rest.to.min(*rest.stored.get_or_insert(stream.head.seq_nr));
     // Also what was deleted since the last page was read.
     let deleted_to = stream.head.deleted_to.min(rest.to);
     if rest.from <= deleted_to {
-        page.push_back(Ok(Replayed::Deleted { from: rest.from, to: deleted_to }));
+        page.deleted = Some(Replayed::Deleted { from: rest.from, to: deleted_to });
         rest.from = deleted_to.next();
     }
     if rest.from > rest.to || rest.limit == 0 {
         return Ok(Read { page, rest: None });
     }
-    let events = StoredPage::read(conn, stream, &rest)?;
-    let ended = events.ended;
-    for event in events.decode(id, rest.from) {
+    if let Err(reason) = read_rows(conn, stream, &mut rest, &mut page)? {
+        page.error = Some(JournalError::corrupt(id, rest.from, reason));
+        return Ok(Read { page, rest: None });
+    }
+    let more = rest.from <= rest.to && rest.limit > 0;
+    Ok(Read { page, rest: more.then_some(rest) })
+}
+
+/// Reads events, which must be numbered without a gap, and cuts them off the range; `Err` when one is missing.
+fn read_rows(
+    conn: &Connection,
+    stream: Stream,
+    rest: &mut Rest,
+    page: &mut Page,
+) -> rusqlite::Result<Result<(), String>> {
+    let numbers = (rest.to.get() - rest.from.get()).saturating_add(1).min(rest.limit).min(PAGE_EVENTS);
+    let expected = usize::try_from(numbers).unwrap_or_default();
+    let limit = i64::try_from(numbers).unwrap_or(i64::MAX);
+    let mut statement = conn.prepare_cached(
+        "SELECT ordering, seq, envelope FROM events WHERE stream = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?",
+    )?;
+    let mut found =
+        statement.query(params![stream.id, stored_seq_nr(rest.from), stored_seq_nr(rest.to), limit])?;
+    let (mut rows, mut bytes) = (Vec::with_capacity(expected), Vec::new());
+    let mut read = Ok(());
+    while rows.len() < expected && bytes.len() < PAGE_BYTES {
+        let Some(row) = found.next()? else {
+            // The range goes up to the head at most, so every number of it has a row.
+            read = Err(format!("the event is missing, the head is {:?}", stream.head.seq_nr));
+            break;
+        };
+        let (start, seq_nr, envelope) = (bytes.len(), seq_nr(row, 1)?, row.get_ref(2)?.as_blob()?);
+        if seq_nr != rest.from {
+            read = Err(format!("the event is missing, {seq_nr:?} follows"));
+            break;
+        }
+        if start == 0 {
+            // Events of one id are about equally long.
+            bytes.reserve((envelope.len() * expected).min(PAGE_BYTES) + envelope.len());
+        }
+        bytes.extend_from_slice(envelope);
+        rows.push((row.get(0)?, seq_nr, start..bytes.len()));
         rest.from = rest.from.next();
         rest.limit -= 1;
-        let failed = event.is_err();
-        page.push_back(event.map(Replayed::Event));
-        if failed {
-            return Ok(Read { page, rest: None });
-        }
     }
-    if rest.from > rest.to || rest.limit == 0 {
-        return Ok(Read { page, rest: None });
-    }
-    if ended {
-        // The range goes up to the head at most, so every number of it has a row.
-        let reason = format!("the event is missing, the head is {:?}", stream.head.seq_nr);
-        page.push_back(Err(JournalError::corrupt(id, rest.from, reason)));
-        return Ok(Read { page, rest: None });
-    }
-    Ok(Read { page, rest: Some(rest) })
-}
-
-/// Events of one id as they lie in the file, their bytes one behind the other: one allocation for all.
-struct StoredPage {
-    rows: Vec<(i64, SeqNr, Range<usize>)>,
-    bytes: Vec<u8>,
-    /// There are no more rows in the range.
-    ended: bool,
-}
-
-impl StoredPage {
-    fn read(conn: &Connection, stream: Stream, rest: &Rest) -> rusqlite::Result<Self> {
-        let limit = i64::try_from(rest.limit).unwrap_or(i64::MAX).min(PAGE_EVENTS);
-        let mut statement = conn.prepare_cached(
-            "SELECT ordering, seq, envelope FROM events WHERE stream = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?",
-        )?;
-        let mut rows =
-            statement.query(params![stream.id, stored_seq_nr(rest.from), stored_seq_nr(rest.to), limit])?;
-        let numbers = rest.to.get() - rest.from.get() + 1;
-        let expected =
-            usize::try_from(numbers).unwrap_or(usize::MAX).min(usize::try_from(limit).unwrap_or(0));
-        let mut page = Self { rows: Vec::with_capacity(expected), bytes: Vec::new(), ended: false };
-        while page.bytes.len() < PAGE_BYTES {
-            let Some(row) = rows.next()? else {
-                page.ended = i64::try_from(page.rows.len()).is_ok_and(|read| read < limit);
-                break;
-            };
-            let (start, envelope) = (page.bytes.len(), row.get_ref(2)?.as_blob()?);
-            if start == 0 {
-                // Events of one id are about equally long.
-                page.bytes.reserve((envelope.len() * expected).min(PAGE_BYTES) + envelope.len());
-            }
-            page.bytes.extend_from_slice(envelope);
-            page.rows.push((row.get(0)?, seq_nr(row, 1)?, start..page.bytes.len()));
-        }
-        Ok(page)
-    }
-
-    /// The events, which must be numbered without a gap; ends after the first that cannot be read.
-    fn decode(
-        self,
-        id: &PersistenceId,
-        mut next: SeqNr,
-    ) -> impl Iterator<Item = Result<StoredEvent, JournalError>> {
-        let (bytes, mut sequence) = (Bytes::from(self.bytes), Sequence::of(id));
-        self.rows.into_iter().map(move |(ordering, seq_nr, range)| {
-            let expected = next;
-            next = next.next();
-            if seq_nr != expected {
-                return Err(JournalError::corrupt(
-                    id,
-                    expected,
-                    format!("the event is missing, {seq_nr:?} follows"),
-                ));
-            }
-            stored_event(ordering, &mut sequence, id, seq_nr, bytes.slice(range))
-        })
-    }
+    (page.rows, page.bytes) = (rows.into_iter(), bytes.into());
+    Ok(read)
 }
 
 pub(super) fn stored_event(
@@ -201,5 +201,5 @@ pub(super) fn stored_event(
 }
 
 /// A page keeps its memory as long as any of its events is kept, so it is small.
-const PAGE_EVENTS: i64 = 512;
+const PAGE_EVENTS: u64 = 512;
 const PAGE_BYTES: usize = 256 * 1024;
