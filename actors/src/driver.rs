@@ -227,7 +227,12 @@ impl<A: PersistentActor> Driver<A> {
         let metrics = &self.entities.node.metrics;
         metrics.mailbox_depth.decrement(1.0);
         metrics.commands.increment(1);
-        let span = tracing::debug_span!(COMMAND_SPAN, persistence_id = %self.id, command = command.name(), seq_nr = tracing::field::Empty);
+        // Asked for first: with the feature `log` of tracing, which others may turn on, the fields are made for nothing.
+        let span = if tracing::level_enabled!(tracing::Level::DEBUG) {
+            tracing::debug_span!(COMMAND_SPAN, persistence_id = %self.id, command = command.name(), seq_nr = tracing::field::Empty)
+        } else {
+            Span::none()
+        };
         let _entered = span.enter();
         self.entity.step(self.entities.now(), Input::Command(command));
         if !span.is_disabled()

@@ -1,4 +1,3 @@
-use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,6 +5,8 @@ use std::time::Duration;
 use annals_journal::{PersistenceId, Timestamp};
 use annals_migrations::StateAdapter;
 use annals_snapshot::{Retention, Snapshot};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -36,19 +37,20 @@ pub(crate) struct Entities<A: PersistentActor> {
 }
 
 struct Part<A: PersistentActor> {
-    residents: HashMap<PersistenceId, Resident<A>>,
+    residents: HashTable<Resident<A>>,
     /// Looked at only when an entity would be woken.
     left_alone: LeftAlone,
 }
 
 impl<A: PersistentActor> Default for Part<A> {
     fn default() -> Self {
-        Self { residents: HashMap::new(), left_alone: LeftAlone::default() }
+        Self { residents: HashTable::new(), left_alone: LeftAlone::default() }
     }
 }
 
 /// An entity in memory, from outside.
 struct Resident<A: PersistentActor> {
+    id: PersistenceId,
     mailbox: mpsc::Sender<Box<dyn Delivery<A>>>,
     /// What a test's crash ends.
     #[cfg(feature = "testing")]
@@ -98,32 +100,43 @@ impl<A: PersistentActor> Entities<A> {
         })
     }
 
+    /// The hash of an id that [`Entities::deliver`] wants, so that a reference computes it once.
+    pub(crate) fn hash(&self, id: &PersistenceId) -> u64 {
+        self.hasher.hash_one(id)
+    }
+
     /// Puts a command into the entity's mailbox, waking the entity when it is not in memory.
     pub(crate) fn deliver(
         self: &Arc<Self>,
         id: &PersistenceId,
+        hash: u64,
         delivery: Box<dyn Delivery<A>>,
     ) -> Result<(), Failure> {
         if self.node.stop.is_cancelled() {
             return Err(Failure::Stopping { persistence_id: id.clone() });
         }
-        let mut part = self.part(id);
-        let delivery = match part.residents.get(id) {
-            Some(resident) => match resident.mailbox.try_send(delivery) {
-                Ok(()) => {
-                    self.node.metrics.mailbox_depth.increment(1.0);
-                    return Ok(());
-                }
-                Err(mpsc::error::TrySendError::Full(_)) => {
-                    self.node.metrics.failures.increment(1);
-                    return Err(Failure::MailboxFull { persistence_id: id.clone(), capacity: self.mailbox });
-                }
-                // Its task has ended without leaving, which only a panic of ours can do: a new one takes over.
-                Err(mpsc::error::TrySendError::Closed(delivery)) => delivery,
-            },
-            None => delivery,
-        };
-        let supervision = part.left_alone.wake(id, Instant::now()).inspect_err(|_| {
+        let mut part = self.part(hash);
+        let Part { residents, left_alone } = &mut *part;
+        let (vacant, delivery) =
+            match residents.entry(hash, |resident| resident.id == *id, |resident| self.hash(&resident.id)) {
+                Entry::Occupied(resident) => match resident.get().mailbox.try_send(delivery) {
+                    Ok(()) => {
+                        self.node.metrics.mailbox_depth.increment(1.0);
+                        return Ok(());
+                    }
+                    Err(mpsc::error::TrySendError::Full(_)) => {
+                        self.node.metrics.failures.increment(1);
+                        return Err(Failure::MailboxFull {
+                            persistence_id: id.clone(),
+                            capacity: self.mailbox,
+                        });
+                    }
+                    // Its task has ended without leaving, which only a panic of ours can do: a new one takes over.
+                    Err(mpsc::error::TrySendError::Closed(delivery)) => (resident.remove().1, delivery),
+                },
+                Entry::Vacant(vacant) => (vacant, delivery),
+            };
+        let supervision = left_alone.wake(id, Instant::now()).inspect_err(|_| {
             self.node.metrics.failures.increment(1);
         })?;
         let (mailbox, receiver) = mpsc::channel(self.mailbox);
@@ -132,21 +145,22 @@ impl<A: PersistentActor> Entities<A> {
         self.node.metrics.mailbox_depth.increment(1.0);
         let driver = Driver::new(id.clone(), Arc::clone(self), receiver, supervision);
         let _task = self.node.tasks.spawn(driver.run());
-        let resident = Resident {
+        vacant.insert(Resident {
+            id: id.clone(),
             mailbox,
             #[cfg(feature = "testing")]
             task: _task,
-        };
-        part.residents.insert(id.clone(), resident);
+        });
         Ok(())
     }
 
     /// Takes an entity out of the map when `leaves` says so under the lock.
     pub(crate) fn remove_if(&self, id: &PersistenceId, leaves: impl FnOnce() -> bool) -> bool {
-        let mut part = self.part(id);
+        let hash = self.hash(id);
+        let mut part = self.part(hash);
         let leaves = leaves();
         if leaves {
-            part.residents.remove(id);
+            part.remove(id, hash);
         }
         leaves
     }
@@ -157,8 +171,8 @@ impl<A: PersistentActor> Entities<A> {
         let mut tasks = Vec::new();
         for part in &self.parts {
             let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
-            let crashed = part.residents.extract_if(|id, _| only.is_none_or(|only| only == id));
-            tasks.extend(crashed.map(|(_, resident)| resident.task));
+            let crashed = part.residents.extract_if(|resident| only.is_none_or(|only| *only == resident.id));
+            tasks.extend(crashed.map(|resident| resident.task));
             part.left_alone.forget(only);
         }
         for task in &tasks {
@@ -175,13 +189,15 @@ impl<A: PersistentActor> Entities<A> {
     /// Whether an entity is in memory.
     #[cfg(feature = "testing")]
     pub(crate) fn is_active(&self, id: &PersistenceId) -> bool {
-        self.part(id).residents.contains_key(id)
+        let hash = self.hash(id);
+        self.part(hash).residents.find(hash, |resident| resident.id == *id).is_some()
     }
 
     /// Takes an entity out of the map, and refuses its commands for a while.
     pub(crate) fn leave_alone(&self, id: &PersistenceId, remembered: Remembered) {
-        let mut part = self.part(id);
-        part.residents.remove(id);
+        let hash = self.hash(id);
+        let mut part = self.part(hash);
+        part.remove(id, hash);
         part.left_alone.remember(id.clone(), remembered);
     }
 
@@ -204,9 +220,18 @@ impl<A: PersistentActor> Entities<A> {
         }
     }
 
-    fn part(&self, id: &PersistenceId) -> MutexGuard<'_, Part<A>> {
-        let part = usize::try_from(self.hasher.hash_one(id)).unwrap_or_default() % PARTS;
+    fn part(&self, hash: u64) -> MutexGuard<'_, Part<A>> {
+        // The upper half: the lower bits choose the place within the part.
+        let part = usize::try_from(hash >> 32).unwrap_or_default() % PARTS;
         // The map is whole at every point where its holder could panic.
         self.parts[part].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<A: PersistentActor> Part<A> {
+    fn remove(&mut self, id: &PersistenceId, hash: u64) {
+        if let Ok(resident) = self.residents.find_entry(hash, |resident| resident.id == *id) {
+            resident.remove();
+        }
     }
 }

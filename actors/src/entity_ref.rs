@@ -21,12 +21,14 @@ pub struct EntityRef<A: PersistentActor> {
 
 struct Target<A: PersistentActor> {
     id: PersistenceId,
+    hash: u64,
     entities: Arc<Entities<A>>,
 }
 
 impl<A: PersistentActor> EntityRef<A> {
     pub(crate) fn new(id: PersistenceId, entities: Arc<Entities<A>>) -> Self {
-        Self { target: Ok(Target { id, entities }) }
+        let hash = entities.hash(&id);
+        Self { target: Ok(Target { id, hash, entities }) }
     }
 
     /// A reference whose asks all fail alike, so that the caller's error handling is in one place.
@@ -88,7 +90,7 @@ impl<A: PersistentActor> EntityRef<A> {
     {
         let target = self.target.as_ref().map_err(Clone::clone)?;
         let parcel = Parcel::new(command, false, Progress::new(), None);
-        let delivered = target.entities.deliver(&target.id, Box::new(parcel));
+        let delivered = target.entities.deliver(&target.id, target.hash, Box::new(parcel));
         delivered.inspect_err(|failure| {
             target.entities.node.dead_letter(&target.id, MessageType::of::<C>(), failure);
         })
@@ -103,7 +105,7 @@ impl<A: PersistentActor> Clone for EntityRef<A> {
 
 impl<A: PersistentActor> Clone for Target<A> {
     fn clone(&self) -> Self {
-        Self { id: self.id.clone(), entities: Arc::clone(&self.entities) }
+        Self { id: self.id.clone(), hash: self.hash, entities: Arc::clone(&self.entities) }
     }
 }
 
@@ -145,12 +147,12 @@ impl<A: Handle<C>, C: Command> Ask<A, C> {
     }
 
     async fn send(self) -> Result<A::Reply, AskError<A::Rejection>> {
-        let Target { id, entities } = self.entity.target?;
+        let Target { id, hash, entities } = self.entity.target?;
         let limit = self.timeout.unwrap_or(entities.node.ask_timeout);
         let progress = Progress::new();
         let (caller, answer) = oneshot::channel();
         let parcel = Parcel::new(self.command, self.confirmed, progress.clone(), Some(caller));
-        entities.deliver(&id, Box::new(parcel))?;
+        entities.deliver(&id, hash, Box::new(parcel))?;
         let mut answer = answer;
         let elapsed = match timeout(limit, &mut answer).await {
             Ok(Ok(answer)) => return answer,

@@ -80,7 +80,7 @@ enum Phase<A: PersistentActor> {
     Claiming(Claiming),
     Resting,
     Loading(Loading),
-    Replaying(Replaying<A>),
+    Replaying(Box<Replaying<A>>),
     Settling(Settling),
     Running(Box<Running<A>>),
     /// Recovered after a panic; commands wait.

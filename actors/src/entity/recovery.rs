@@ -186,7 +186,7 @@ impl<A: PersistentActor> Entity<A> {
             self.events_missing(now, token, head);
             return;
         }
-        let replaying = Replaying {
+        let replaying = Box::new(Replaying {
             token,
             head,
             state,
@@ -196,7 +196,7 @@ impl<A: PersistentActor> Entity<A> {
             last_event: None,
             snapshot,
             began_with,
-        };
+        });
         if next > head.seq_nr {
             self.ready(now, replaying);
         } else {
@@ -234,7 +234,7 @@ impl<A: PersistentActor> Entity<A> {
     fn replaying(
         &mut self,
         now: Timestamp,
-        mut replaying: Replaying<A>,
+        mut replaying: Box<Replaying<A>>,
         result: Result<Option<Replayed>, JournalError>,
     ) {
         match result {
@@ -243,7 +243,7 @@ impl<A: PersistentActor> Entity<A> {
                     && !snapshot.belongs_to(&event.envelope)
                 {
                     let reason = "its last event is not the journal's: it belongs to another history";
-                    let Replaying { token, head, .. } = replaying;
+                    let Replaying { token, head, .. } = *replaying;
                     self.older_snapshot(now, token, head, snapshot.seq_nr, reason.into());
                     return;
                 }
@@ -306,8 +306,8 @@ impl<A: PersistentActor> Entity<A> {
         }
     }
 
-    fn ready(&mut self, now: Timestamp, replaying: Replaying<A>) {
-        let Replaying { token, head, state, replayed, cadence, last_event, began_with, .. } = replaying;
+    fn ready(&mut self, now: Timestamp, replaying: Box<Replaying<A>>) {
+        let Replaying { token, head, state, replayed, cadence, last_event, began_with, .. } = *replaying;
         self.trouble_since = None;
         self.uncovered = None;
         let running = Running::new(token, state, head.seq_nr, last_event, cadence, now);

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::queue::{Answers, Queue};
 use crate::telemetry::{JournalMetrics, PERSIST_SPAN};
@@ -36,14 +36,19 @@ impl Commit {
     /// Makes a commit of entries; it is sent when it is polled.
     pub(super) fn begin(backend: &Backend, writes: Vec<Write>) -> Self {
         let sent: Vec<Sent> = writes.iter().map(Sent::new).collect();
-        let span = tracing::info_span!(
-            PERSIST_SPAN,
-            entries = sent.len(),
-            events = sent.iter().map(|sent| sent.events).sum::<usize>(),
-            bytes = sent.iter().map(|sent| sent.bytes).sum::<usize>(),
-            persistence_id = sent.first().map(|sent| sent.id.as_str()),
-            seq_nr = last_number(&writes),
-        );
+        // Asked for first: with the feature `log` of tracing, which others may turn on, the fields are made for nothing.
+        let span = if tracing::level_enabled!(tracing::Level::INFO) {
+            tracing::info_span!(
+                PERSIST_SPAN,
+                entries = sent.len(),
+                events = sent.iter().map(|sent| sent.events).sum::<usize>(),
+                bytes = sent.iter().map(|sent| sent.bytes).sum::<usize>(),
+                persistence_id = sent.first().map(|sent| sent.id.as_str()),
+                seq_nr = last_number(&writes),
+            )
+        } else {
+            Span::none()
+        };
         let inner = Arc::clone(&backend.inner);
         let write = async move { inner.write(writes).await };
         let written = AssertUnwindSafe(write).catch_unwind().instrument(span).boxed();
