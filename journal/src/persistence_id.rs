@@ -69,6 +69,7 @@ impl PersistenceId {
     }
 
     /// The same with an allocation of its own.
+    #[cfg(feature = "sqlite")]
     pub(crate) fn unshared(&self) -> Self {
         Self(Arc::from(self.as_str()))
     }

@@ -90,6 +90,7 @@ enum Phase<A: PersistentActor> {
 
 impl<A: PersistentActor> Entity<A> {
     /// An entity that begins with a claim.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn start(identity: Arc<Identity>, rules: Arc<Rules<A>>) -> Self {
         Self::start_after(identity, rules, None)
     }

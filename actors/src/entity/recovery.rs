@@ -198,7 +198,7 @@ impl<A: PersistentActor> Entity<A> {
             began_with,
         });
         if next > head.seq_nr {
-            self.ready(now, replaying);
+            self.ready(now, *replaying);
         } else {
             self.out.push(Action::Replay(next, head.seq_nr));
             self.phase = Phase::Replaying(replaying);
@@ -270,7 +270,7 @@ impl<A: PersistentActor> Entity<A> {
                 let (expected, found) = (replaying.head.seq_nr, replaying.next.previous());
                 self.fail_recovery(RecoveryError::Gap { expected, found });
             }
-            Ok(None) => self.ready(now, replaying),
+            Ok(None) => self.ready(now, *replaying),
             Err(error @ (JournalError::Unavailable { .. } | JournalError::Unknown { .. })) => {
                 self.trouble(now, error.to_string());
             }
@@ -306,8 +306,8 @@ impl<A: PersistentActor> Entity<A> {
         }
     }
 
-    fn ready(&mut self, now: Timestamp, replaying: Box<Replaying<A>>) {
-        let Replaying { token, head, state, replayed, cadence, last_event, began_with, .. } = *replaying;
+    fn ready(&mut self, now: Timestamp, replaying: Replaying<A>) {
+        let Replaying { token, head, state, replayed, cadence, last_event, began_with, .. } = replaying;
         self.trouble_since = None;
         self.uncovered = None;
         let running = Running::new(token, state, head.seq_nr, last_event, cadence, now);
