@@ -82,6 +82,7 @@ impl<'a> Wire<'a> {
 struct Rest<'a>(&'a [u8]);
 
 impl<'a> Rest<'a> {
+    #[inline]
     fn varint(&mut self) -> Result<u64, InvalidEnvelope> {
         if let [byte @ 0..0x80, rest @ ..] = self.0 {
             self.0 = rest;

@@ -3,7 +3,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::vec;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use rusqlite::{Connection, params};
@@ -80,6 +80,13 @@ impl Page {
         }
         self.error.take().map(Err)
     }
+
+    /// The memory of the bytes, to be used again when nobody kept an event.
+    fn memory(self) -> BytesMut {
+        let mut memory = self.bytes.try_into_mut().unwrap_or_default();
+        memory.clear();
+        memory
+    }
 }
 
 impl futures::Stream for Replay {
@@ -96,11 +103,14 @@ impl futures::Stream for Replay {
             }
             match &mut replay.next {
                 Next::Nothing => return Poll::Ready(None),
-                &mut Next::Rest(rest) => replay.next = Next::Reading(replay.read(rest).boxed()),
+                &mut Next::Rest(rest) => {
+                    replay.next = Next::Reading(replay.read(rest, BytesMut::new()).boxed());
+                }
                 Next::Reading(reading) => match ready!(reading.as_mut().poll(context)) {
                     Ok(Read { page, rest }) => {
-                        replay.page = page;
-                        replay.next = rest.map_or(Next::Nothing, |rest| replay.read_ahead(rest));
+                        let worked_on = std::mem::replace(&mut replay.page, page);
+                        replay.next =
+                            rest.map_or(Next::Nothing, |rest| replay.read_ahead(rest, worked_on.memory()));
                     }
                     Err(error) => {
                         replay.next = Next::Nothing;
@@ -114,19 +124,28 @@ impl futures::Stream for Replay {
 
 impl Replay {
     /// Begins at once, also when nobody polls.
-    fn read_ahead(&self, rest: Rest) -> Next {
-        let task = tokio::spawn(self.read(rest));
+    fn read_ahead(&self, rest: Rest, memory: BytesMut) -> Next {
+        let task = tokio::spawn(self.read(rest, memory));
         let stopped = || unavailable("the runtime shut down while events were replayed");
         Next::Reading(task.map(move |read| read.unwrap_or_else(|_| Err(stopped()))).boxed())
     }
 
-    fn read(&self, rest: Rest) -> impl Future<Output = Result<Read, JournalError>> + Send + 'static {
+    fn read(
+        &self,
+        rest: Rest,
+        memory: BytesMut,
+    ) -> impl Future<Output = Result<Read, JournalError>> + Send + 'static {
         let (database, id) = (self.database.clone(), self.id.clone());
-        async move { database.read(move |conn| read_page(conn, &id, rest)).await }
+        async move { database.read(move |conn| read_page(conn, &id, rest, memory)).await }
     }
 }
 
-fn read_page(conn: &Connection, id: &PersistenceId, mut rest: Rest) -> rusqlite::Result<Read> {
+fn read_page(
+    conn: &Connection,
+    id: &PersistenceId,
+    mut rest: Rest,
+    memory: BytesMut,
+) -> rusqlite::Result<Read> {
     let mut page = Page::default();
     let Some(stream) = Stream::find(conn, id)? else { return Ok(Read { page, rest: None }) };
     rest.to = rest.to.min(*rest.stored.get_or_insert(stream.head.seq_nr));
@@ -139,7 +158,7 @@ fn read_page(conn: &Connection, id: &PersistenceId, mut rest: Rest) -> rusqlite:
     if rest.from > rest.to || rest.limit == 0 {
         return Ok(Read { page, rest: None });
     }
-    if let Err(reason) = read_rows(conn, stream, &mut rest, &mut page)? {
+    if let Err(reason) = read_rows(conn, stream, &mut rest, memory, &mut page)? {
         page.error = Some(JournalError::corrupt(id, rest.from, reason));
         return Ok(Read { page, rest: None });
     }
@@ -152,6 +171,7 @@ fn read_rows(
     conn: &Connection,
     stream: Stream,
     rest: &mut Rest,
+    mut bytes: BytesMut,
     page: &mut Page,
 ) -> rusqlite::Result<Result<(), String>> {
     let numbers = (rest.to.get() - rest.from.get()).saturating_add(1).min(rest.limit).min(PAGE_EVENTS);
@@ -162,8 +182,7 @@ fn read_rows(
     )?;
     let mut found =
         statement.query(params![stream.id, stored_seq_nr(rest.from), stored_seq_nr(rest.to), limit])?;
-    let (mut rows, mut bytes) = (Vec::with_capacity(expected), Vec::new());
-    let mut read = Ok(());
+    let (mut rows, mut read) = (Vec::with_capacity(expected), Ok(()));
     while rows.len() < expected && bytes.len() < PAGE_BYTES {
         let Some(row) = found.next()? else {
             // The range goes up to the head at most, so every number of it has a row.
@@ -184,7 +203,7 @@ fn read_rows(
         rest.from = rest.from.next();
         rest.limit -= 1;
     }
-    (page.rows, page.bytes) = (rows.into_iter(), bytes.into());
+    (page.rows, page.bytes) = (rows.into_iter(), bytes.freeze());
     Ok(read)
 }
 
@@ -201,5 +220,5 @@ pub(super) fn stored_event(
 }
 
 /// A page keeps its memory as long as any of its events is kept, so it is small.
-const PAGE_EVENTS: u64 = 512;
+const PAGE_EVENTS: u64 = 1_024;
 const PAGE_BYTES: usize = 256 * 1024;
