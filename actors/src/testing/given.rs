@@ -1,4 +1,5 @@
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use annals_journal::{PersistenceId, Timestamp};
 use annals_migrations::{Command, EventAdapter};
@@ -9,6 +10,7 @@ use super::bench::Bench;
 use super::moment::{NEW_YEAR, Numbered};
 use super::shown::value;
 use super::then::{Then, panic_when_broken};
+use crate::panic::message;
 use crate::{Handle, Kind, Lists, PersistentActor};
 
 /// What has happened to an entity before the command that a test is about.
@@ -152,7 +154,9 @@ impl<A: PersistentActor> Given<A> {
             if let Err(error) = bench.given(event) {
                 panic!("given event number {} cannot be stored: {error}", at + 1);
             }
-            state.apply(event);
+            if let Err(panicked) = catch_unwind(AssertUnwindSafe(|| state.apply(event))) {
+                panic!("given event number {}: applying it panicked: {}", at + 1, message(&*panicked));
+            }
         }
         if bench.stored.is_empty() {
             return bench;

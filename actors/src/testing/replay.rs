@@ -72,8 +72,21 @@ pub enum ReplayError {
     /// The events of the kind cannot be read at all.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// The journal has no entity of the kind, so that the replay shows nothing.
+    #[error(
+        "{path} has no entity of kind {kind:?}, and {others} of other kinds: was `KIND` renamed, or is it the wrong file?",
+        path = path.display()
+    )]
+    NothingToReplay {
+        /// The file.
+        path: PathBuf,
+        /// The kind that was looked for.
+        kind: &'static str,
+        /// Entities of other kinds in the file.
+        others: u64,
+    },
     /// The file of expected states cannot be read or written.
-    #[error("expected states {path}, line {line}: {reason}", path = path.display())]
+    #[error("expected states {path}{}: {reason}", at(*line), path = path.display())]
     Expected {
         /// The file.
         path: PathBuf,
@@ -82,6 +95,10 @@ pub enum ReplayError {
         /// What is wrong.
         reason: String,
     },
+}
+
+fn at(line: u64) -> String {
+    if line == 0 { String::new() } else { format!(", line {line}") }
 }
 
 impl<A: PersistentActor> Replay<A> {
@@ -131,7 +148,7 @@ impl<A: PersistentActor> Replay<A> {
     /// Replays everything, and leaves it to the caller what to make of it.
     ///
     /// # Errors
-    /// [`ReplayError`] when the journal or the expected states cannot be read to their end.
+    /// [`ReplayError`] when the journal or the expected states cannot be read to their end, or there is nothing to replay.
     pub fn run(self) -> Result<ReplayReport, ReplayError> {
         // On a thread of its own, because a test may be asynchronous, and this blocks.
         thread::scope(|scope| match scope.spawn(|| self.run_here()).join() {
@@ -172,7 +189,16 @@ impl<A: PersistentActor> Replay<A> {
                 Ok(others) => others?,
                 Err(panic) => std::panic::resume_unwind(panic),
             };
-            report.and_then(|(report, judge)| judge.end(ReplayReport { others, ..report }))
+            let (report, judge) = report?;
+            if report.entities == 0 {
+                judge.give_up();
+                return Err(ReplayError::NothingToReplay {
+                    path: self.journal.clone(),
+                    kind: A::KIND,
+                    others,
+                });
+            }
+            judge.end(ReplayReport { others, ..report })
         })
     }
 }
@@ -223,6 +249,13 @@ impl Judge {
             Self::Rewrite(rewrite) => rewrite.give_up(),
         }
         Ok(report)
+    }
+
+    /// Leaves the expected states as they are.
+    fn give_up(self) {
+        if let Self::Rewrite(rewrite) = self {
+            rewrite.give_up();
+        }
     }
 }
 

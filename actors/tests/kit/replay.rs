@@ -256,6 +256,24 @@ fn expected_states_are_not_overwritten_while_something_fails() {
 }
 
 #[test]
+fn a_journal_without_an_entity_of_the_kind_is_no_success() {
+    let files = Files::new();
+    let states = expected(&files, &files.lines());
+    let before = std::fs::read_to_string(&states).unwrap();
+    let others = files.write(&[&line("total|a", 1, ADDED), &line("total|b", 1, ADDED)]);
+    let failure = failure_of(|| {
+        Replay::<Sum>::of(&others).check();
+    });
+    assert!(failure.contains("has no entity of kind \"sum\", and 2 of other kinds"), "{failure}");
+    let rewriting = Replay::<Sum>::of(&others).expecting(&states).overwriting(true).run();
+    assert!(matches!(rewriting, Err(ReplayError::NothingToReplay { others: 2, .. })));
+    assert_eq!(std::fs::read_to_string(&states).unwrap(), before);
+    assert!(!files.path("states.jsonl.new").exists());
+    let empty = Replay::<Sum>::of(files.write(&[])).run();
+    assert!(matches!(empty, Err(ReplayError::NothingToReplay { others: 0, .. })));
+}
+
+#[test]
 fn a_file_that_is_missing_or_unsorted_or_rubbish_says_what_to_do() {
     let files = Files::new();
     let error = |journal: &Path| Replay::<Sum>::of(journal).run().unwrap_err();
@@ -268,4 +286,7 @@ fn a_file_that_is_missing_or_unsorted_or_rubbish_says_what_to_do() {
     let sorted = files.write(&[&lines[0]]);
     let missing = Replay::<Sum>::of(sorted).expecting(files.path("none")).run().unwrap_err().to_string();
     assert!(missing.contains("ANNALS_REPLAY=overwrite writes it"), "{missing}");
+    assert!(!missing.contains("line"), "there is no line: {missing}");
+    let relative = error(Path::new("no/such/journal.jsonl")).to_string();
+    assert!(relative.contains("it was looked for in /"), "{relative}");
 }

@@ -1,7 +1,7 @@
 //! From a source to the workers: entity number i goes to worker i modulo their number, so that results come back in order.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender};
 
@@ -39,7 +39,15 @@ impl Source {
     /// Looks at what the file begins with.
     pub(super) fn open(path: &Path) -> Result<Self, ReplayError> {
         let open = |reason: String| ReplayError::Open { path: path.to_path_buf(), reason };
-        let file = File::open(path).map_err(|error| open(error.to_string()))?;
+        let file = File::open(path).map_err(|error| {
+            let from = std::env::current_dir().unwrap_or_default();
+            open(match error.kind() {
+                io::ErrorKind::NotFound if path.is_relative() => {
+                    format!("{error}; it was looked for in {}", from.display())
+                }
+                _ => error.to_string(),
+            })
+        })?;
         let mut file = BufReader::new(file);
         let begins = file.fill_buf().map_err(|error| open(error.to_string()))?;
         if !begins.starts_with(SQLITE) {
