@@ -1,5 +1,6 @@
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use annals_journal::Timestamp;
 use uuid::{NoContext, Uuid};
@@ -15,6 +16,9 @@ pub trait Ids: fmt::Debug + Send + Sync + 'static {
     /// A new UUIDv7 of this moment.
     fn new_id(&self, now: Timestamp) -> Uuid;
 }
+
+/// 30 years: longer than any process runs, and still a moment that a clock can show. What a user's `Duration::MAX` becomes.
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// Where time and randomness come from.
 #[derive(Debug, Clone)]

@@ -6,6 +6,8 @@ use std::time::Duration;
 use annals_journal::Timestamp;
 use tokio::time::Instant;
 
+use crate::environment::FOR_EVER;
+
 /// What becomes of an actor that failed, by a panic or by an error of its handler. The default is to
 /// [restart](RestartPolicy::default).
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -109,7 +111,8 @@ impl Default for Backoff {
 impl Backoff {
     /// Pauses from `first` to `longest`.
     pub fn new(first: Duration, longest: Duration) -> Self {
-        Self { first, longest: longest.max(first), ..Self::default() }
+        let first = first.min(FOR_EVER);
+        Self { first, longest: longest.clamp(first, FOR_EVER), ..Self::default() }
     }
 
     /// How much of a pause is added by chance, 0.0 to 1.0, so that those that failed together do not come back together.
@@ -265,6 +268,8 @@ mod tests {
         assert_eq!(backoff.pause(0, 1.0), 1500 * MS);
         assert_eq!(backoff.pause(200, 1.0), 1500 * MS, "no overflow however many came before");
         assert_eq!(Backoff::default().jitter(f64::NAN).jitter, 0.0);
+        let endless = Backoff::new(SEC, Duration::MAX).jitter(1.0).pause(200, 1.0);
+        assert!(Instant::now().checked_add(endless).is_some(), "a clock shows its end: {endless:?}");
     }
 
     #[test]

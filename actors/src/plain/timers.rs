@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::environment::FOR_EVER;
+
 /// What tells the timers of an actor apart: starting one under a key that is in use replaces it.
 pub type TimerKey = Cow<'static, str>;
 
@@ -39,16 +41,16 @@ impl<M> Timers<M> {
     }
 
     pub(crate) fn single(&mut self, now: Instant, key: TimerKey, after: Duration, message: M) {
-        self.insert(key, now + after, Kind::Single(message));
+        self.insert(key, now + after.min(FOR_EVER), Kind::Single(message));
     }
 
     pub(crate) fn fixed_delay(&mut self, now: Instant, key: TimerKey, every: Duration, make: Make<M>) {
-        let every = every.max(SHORTEST);
+        let every = every.clamp(SHORTEST, FOR_EVER);
         self.insert(key, now + every, Kind::FixedDelay(every, make));
     }
 
     pub(crate) fn fixed_rate(&mut self, now: Instant, key: TimerKey, every: Duration, make: Make<M>) {
-        let every = every.max(SHORTEST);
+        let every = every.clamp(SHORTEST, FOR_EVER);
         self.insert(key, now + every, Kind::FixedRate(every, make));
     }
 
@@ -180,6 +182,16 @@ mod tests {
         assert!(due(&mut timers, now).is_none());
         assert!(due(&mut timers, now + SHORTEST).is_some());
         assert!(due(&mut timers, now + SHORTEST).is_none());
+    }
+
+    #[test]
+    fn a_timer_without_end_does_not_come() {
+        let (mut timers, now) = (Timers::new(), Instant::now());
+        timers.single(now, "single".into(), Duration::MAX, ());
+        timers.fixed_delay(now, "delay".into(), Duration::MAX, Box::new(|| ()));
+        timers.fixed_rate(now, "rate".into(), Duration::MAX, Box::new(|| ()));
+        assert!(["single", "delay", "rate"].iter().all(|key| timers.is_active(key)));
+        assert!(due(&mut timers, now + FOR_EVER / 2).is_none());
     }
 
     #[test]
