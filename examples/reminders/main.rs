@@ -32,7 +32,11 @@ use schedule::Schedule;
 
 /// Reads `issue ID MICROSECONDS` and `pay ID` from standard input and reminds of what is due and not paid.
 #[derive(Debug, Parser)]
-#[command(name = "reminders")]
+#[command(
+    name = "reminders",
+    after_help = "Example:\n  echo 'issue i-1 1767225600000000' | reminders --journal sqlite://invoices.db\n\n\
+                  Times are microseconds since 1970. Each line is answered when it is on disk."
+)]
 struct Options {
     /// Where the events are: sqlite://PATH, or memory: to forget everything on exit.
     #[arg(long, value_name = "URL", default_value = "sqlite://invoices.db")]

@@ -18,13 +18,31 @@ mod record;
 use std::path::PathBuf;
 
 use annals::testing::{Replay, ReplayError, ReplayReport};
+use clap::{Parser, Subcommand};
 
 use crate::changed::ChangedLoan;
 use crate::loan::Loan;
 
+/// Replays a recorded journal through today's code, and through code in which `apply` means something else.
+#[derive(Debug, Parser)]
+#[command(
+    name = "replay_in_tests",
+    after_help = "The tests that do it: cargo test --example replay_in_tests --features testing"
+)]
+struct Options {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Record `loans.jsonl` anew instead.
+    Record,
+}
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    if std::env::args().nth(1).as_deref() == Some("record") {
+    if let Some(Command::Record) = Options::parse().command {
         let events = record::record(&file("loans.jsonl")).await?;
         println!("recorded {events} events; run the tests with ANNALS_REPLAY=overwrite");
         return Ok(());

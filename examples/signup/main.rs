@@ -43,7 +43,11 @@ use user::User;
 
 /// Reads `signup USER ADDRESS` from standard input.
 #[derive(Debug, Parser)]
-#[command(name = "signup")]
+#[command(
+    name = "signup",
+    after_help = "Example:\n  echo 'signup u-1 Ada@Example.com' | signup --journal sqlite://users.db\n\n\
+                  Each line is answered when it is on disk: welcome, taken, expired, busy or failed, and the user."
+)]
 struct Options {
     /// Where the events are: sqlite://PATH, or memory: to forget everything on exit.
     #[arg(long, value_name = "URL", default_value = "sqlite://users.db")]
