@@ -9,6 +9,7 @@
 //! curl -X POST localhost:8080/accounts/alice/withdraw -d '{"cents": 200, "request_id": "a-2"}'
 //! curl localhost:8080/accounts/alice
 //! curl localhost:8080/accounts/alice/events
+//! curl -X POST localhost:8080/accounts/bob/deposit -d '{"cents": 1, "request_id": "b-1"}'
 //! curl -X POST localhost:8080/transfers -d '{"from": "alice", "to": "bob", "cents": 100, "request_id": "t-1"}'
 //! curl localhost:8080/transfers/t-1
 //! ```
@@ -20,12 +21,12 @@
 //! | 202 with `Location` | the transfer takes longer than 5 s, or than `Prefer: wait=seconds`: look there |
 //! | 400, 413 | not a request: bad JSON, no `request_id`, cents that are no whole number above zero, a bad account id |
 //! | 404 | this account was never used |
-//! | 422 | the transfer failed, and the sender has what it had; or the account says no (nothing is remembered of it), or the `request_id` was used for another change |
+//! | 422 | the transfer failed, and the sender has what it had (a receiver that was never used refuses); or the account says no (nothing is remembered of it), or the `request_id` was used for another change |
 //! | 500 | this account is broken: an operator must look |
 //! | 503 with `Retry-After` | not now: send it again with the same `request_id`; it counts once |
 //!
-//! A `request_id` is remembered (by [`Requests`](annals::actors::Requests)) while it is among the last 1,000 of its account, and for 24 hours while it is among the last
-//! 10,000.
+//! A `request_id` is remembered (by [`Requests`](annals::actors::Requests)) while it is among the last 1,000 of its
+//! account, and for 24 hours while it is among the last 10,000.
 //!
 //! | file | what |
 //! |---|---|
