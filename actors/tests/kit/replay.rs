@@ -255,6 +255,71 @@ fn expected_states_are_not_overwritten_while_something_fails() {
     assert!(!files.path("states.jsonl.new").exists());
 }
 
+/// Counts how many of it are alive.
+#[derive(Debug)]
+struct Alive;
+
+static ALIVE: AtomicI64 = AtomicI64::new(0);
+static MOST_ALIVE: AtomicI64 = AtomicI64::new(0);
+
+impl Default for Alive {
+    fn default() -> Self {
+        MOST_ALIVE.fetch_max(ALIVE.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        ALIVE.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Watched {
+    sum: i64,
+    #[serde(skip)]
+    alive: Alive,
+}
+
+impl PersistentActor for Watched {
+    const KIND: &'static str = "sum";
+    type Event = Change;
+    type Commands = (Nothing,);
+
+    fn apply(&mut self, event: &Change) {
+        if let Change::Added { by } = event {
+            self.sum += by;
+        }
+    }
+}
+
+impl annals_actors::Handle<Nothing> for Watched {
+    type Reply = ();
+    type Rejection = annals_actors::NeverRejected;
+
+    fn handle(
+        &self,
+        _: &Nothing,
+        ctx: &mut annals_actors::Context<Self, Nothing>,
+    ) -> annals_actors::Effect<Self, Nothing> {
+        let _ = &self.alive;
+        ctx.reply(())
+    }
+}
+
+#[test]
+fn states_are_let_go_while_others_are_replayed() {
+    let files = Files::new();
+    let lines: Vec<String> = (0..5_000).map(|number| line(&format!("sum|{number:04}"), 1, ADDED)).collect();
+    let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+    let report = Replay::<Watched>::of(files.write(&lines)).check();
+    assert_eq!((report.entities, ALIVE.load(Ordering::Relaxed)), (5_000, 0));
+    let most = MOST_ALIVE.load(Ordering::Relaxed);
+    // At most 16 workers, of which each holds an entity's states: folded twice, and as a snapshot gives it back.
+    assert!((2..=16 * 3).contains(&most), "{most} states at a time");
+}
+
 #[test]
 fn a_journal_without_an_entity_of_the_kind_is_no_success() {
     let files = Files::new();
