@@ -35,9 +35,11 @@ pub mod telemetry;
 #[cfg(feature = "testing")]
 pub mod testing;
 
+mod answer;
 mod delivery;
 mod driver;
 mod entities;
 mod entity;
 mod left_alone;
 mod panic;
+mod patience;

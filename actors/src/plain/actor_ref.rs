@@ -3,15 +3,14 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use super::cell::{AnyCell, Cell};
 use super::mailbox::{Halt, Refusal};
-use super::system::Shared;
 use super::{
     ActorId, ActorPath, DeadLetterReason, NoAnswer, NotDelivered, Overflow, TerminationReason, Undeliverable,
 };
+use crate::answer::{Answer, Answerer, Asked, Elapsed, answer};
 
 /// Reaches an actor. Cheap to clone; it does not keep the actor running, and outlives it harmlessly.
 pub struct ActorRef<M> {
@@ -31,14 +30,9 @@ impl<M: Send + 'static> ActorRef<M> {
     /// # Cancel safety
     /// The message is not delivered when the future is dropped before it is done.
     pub async fn tell(&self, message: M) -> Result<(), NotDelivered<M>> {
-        match self.cell.inbox.offer(message) {
-            Ok(()) => self.delivered(),
-            Err(Refusal::Full(message)) if self.cell.inbox.settings().overflow() == Overflow::Wait => {
-                match self.cell.inbox.wait_for_room(message).await {
-                    Ok(()) => self.delivered(),
-                    Err(refusal) => self.refused(refusal),
-                }
-            }
+        match self.offer(message) {
+            Ok(()) => Ok(()),
+            Err(Refusal::Full(message)) if self.lets_wait() => self.tell_when_there_is_room(message).await,
             Err(refusal) => self.refused(refusal),
         }
     }
@@ -48,10 +42,7 @@ impl<M: Send + 'static> ActorRef<M> {
     /// # Errors
     /// As [`tell`](Self::tell).
     pub fn try_tell(&self, message: M) -> Result<(), NotDelivered<M>> {
-        match self.cell.inbox.offer(message) {
-            Ok(()) => self.delivered(),
-            Err(refusal) => self.refused(refusal),
-        }
+        self.offer(message).or_else(|refusal| self.refused(refusal))
     }
 
     /// Sends a question and waits for the answer, all in all at most `limit`.
@@ -79,25 +70,41 @@ impl<M: Send + 'static> ActorRef<M> {
         question: impl FnOnce(ReplyTo<R>) -> M,
         limit: Duration,
     ) -> Result<R, NoAnswer> {
-        let (reply_to, answer) = ReplyTo::new(self.path(), &self.cell.system);
-        self.converse(question(reply_to), answer, limit).await
+        let asked = Asked { recipient: self.path(), system: &self.cell.system };
+        let (answerer, answer) = answer(Some(asked));
+        self.converse(question(ReplyTo::new(answerer)), answer, limit).await
     }
 
     /// Sends a question and waits for its answer.
-    pub(crate) async fn converse<R>(
+    pub(crate) async fn converse<R: Send + 'static>(
         &self,
         question: M,
-        answer: oneshot::Receiver<R>,
+        mut answer: Answer<'_, R>,
         limit: Duration,
     ) -> Result<R, NoAnswer> {
-        let conversation = async {
-            self.tell(question).await.map_err(|not| NoAnswer::NotDelivered(not.reason))?;
-            answer.await.map_err(|_| NoAnswer::NoReply { recipient: self.path().clone() })
+        let answered = match self.offer(question) {
+            Ok(()) => answer.within(limit, &self.cell.system.patience).await,
+            Err(Refusal::Full(question)) if self.lets_wait() => {
+                let deadline = Instant::now().checked_add(limit);
+                match before(deadline, self.tell_when_there_is_room(question)).await {
+                    Ok(told) => {
+                        told.map_err(|not| not.reason)?;
+                        answer.until(deadline).await
+                    }
+                    Err(elapsed) => Err(elapsed),
+                }
+            }
+            Err(refusal) => {
+                self.refused(refusal).map_err(|not| not.reason)?;
+                // It was dropped, and most likely its `ReplyTo` with it.
+                answer.within(limit, &self.cell.system.patience).await
+            }
         };
-        match timeout(limit, conversation).await {
-            Ok(answer) => answer,
-            Err(_) => Err(NoAnswer::TimedOut { recipient: self.path().clone(), limit }),
-        }
+        let answered = answered.or_else(|Elapsed| match answer.give_up() {
+            Some(answer) => Ok(Some(answer)),
+            None => Err(NoAnswer::TimedOut { recipient: self.path().clone(), limit }),
+        })?;
+        answered.ok_or_else(|| NoAnswer::NoReply { recipient: self.path().clone() })
     }
 
     /// Has the actor stop gracefully: from now on it takes no messages, handles those that wait, lets its children stop, and is
@@ -139,9 +146,28 @@ impl<M: Send + 'static> ActorRef<M> {
         Arc::clone(&self.cell) as Arc<dyn AnyCell>
     }
 
-    fn delivered(&self) -> Result<(), NotDelivered<M>> {
-        self.cell.system.metrics.waiting_messages.increment(1.0);
+    fn offer(&self, message: M) -> Result<(), Refusal<M>> {
+        self.cell.inbox.offer(message)?;
+        self.delivered();
         Ok(())
+    }
+
+    fn lets_wait(&self) -> bool {
+        self.cell.inbox.settings().overflow() == Overflow::Wait
+    }
+
+    async fn tell_when_there_is_room(&self, message: M) -> Result<(), NotDelivered<M>> {
+        match self.cell.inbox.wait_for_room(message).await {
+            Ok(()) => {
+                self.delivered();
+                Ok(())
+            }
+            Err(refusal) => self.refused(refusal),
+        }
+    }
+
+    fn delivered(&self) {
+        self.cell.system.metrics.waiting_messages.increment(1.0);
     }
 
     fn refused(&self, refusal: Refusal<M>) -> Result<(), NotDelivered<M>> {
@@ -195,32 +221,40 @@ impl<M> fmt::Debug for ActorRef<M> {
 
 /// Where the answer to an [ask](ActorRef::ask) goes. Dropping it tells the asker that none comes.
 pub struct ReplyTo<R> {
-    sender: oneshot::Sender<R>,
-    asked: ActorPath,
-    system: Arc<Shared>,
+    answerer: Answerer<R>,
 }
 
 impl<R: Send + 'static> ReplyTo<R> {
-    pub(crate) fn new(asked: &ActorPath, system: &Arc<Shared>) -> (Self, oneshot::Receiver<R>) {
-        let (sender, answer) = oneshot::channel();
-        (Self { sender, asked: asked.clone(), system: Arc::clone(system) }, answer)
+    pub(crate) fn new(answerer: Answerer<R>) -> Self {
+        Self { answerer }
     }
 
     /// Answers. When the asker no longer waits, the answer is a dead letter.
     pub fn send(self, answer: R) {
-        if self.sender.send(answer).is_err() {
-            self.system.dead_letter::<R>(&self.asked, DeadLetterReason::AskerGone);
+        if let Err(late) = self.answerer.send(answer)
+            && let Some((asked, system)) = late.asked
+        {
+            system.dead_letter::<R>(&asked, DeadLetterReason::AskerGone);
         }
     }
 
     /// Whether the asker still waits; if not, long work for the answer can be spared.
     pub fn is_awaited(&self) -> bool {
-        !self.sender.is_closed()
+        self.answerer.is_awaited()
     }
 }
 
 impl<R> fmt::Debug for ReplyTo<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ReplyTo(the asker of {})", self.asked)
+        let awaited = if self.answerer.is_awaited() { "an asker who waits" } else { "nobody" };
+        write!(f, "ReplyTo({awaited})")
+    }
+}
+
+/// Waits at most until then; for ever without a deadline.
+async fn before<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Result<T, Elapsed> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, work).await.map_err(|_| Elapsed),
+        None => Ok(work.await),
     }
 }

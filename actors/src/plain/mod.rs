@@ -47,6 +47,7 @@ mod actor_ref;
 pub use actor_ref::{ActorRef, ReplyTo};
 mod system;
 pub use system::ActorSystem;
+pub(crate) use system::Shared;
 mod props;
 pub use props::Props;
 mod mailbox;

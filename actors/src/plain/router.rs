@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::system::Shared;
 use super::{ActorPath, ActorRef, DeadLetterReason, NoAnswer, NotDelivered, ReplyTo, Undeliverable};
+use crate::answer::{Asked, answer};
 
 /// Actors that do the same work: what a [`Router`] chooses from. Made by
 /// [`ActorSystem::spawn_pool`](super::ActorSystem::spawn_pool), [`ActorContext::spawn_pool`](super::ActorContext::spawn_pool), or
@@ -106,8 +107,9 @@ impl<M: Send + 'static> Router<M> {
         question: impl FnOnce(ReplyTo<R>) -> M,
         limit: Duration,
     ) -> Result<R, NoAnswer> {
-        let (reply_to, answer) = ReplyTo::new(&self.inner.path, &self.inner.system);
-        let question = question(reply_to);
+        let asked = Asked { recipient: &self.inner.path, system: &self.inner.system };
+        let (answerer, answer) = answer(Some(asked));
+        let question = question(ReplyTo::new(answerer));
         match self.choose(&question) {
             Some(routee) => routee.converse(question, answer, limit).await,
             None => Err(self.no_routee().into()),

@@ -18,6 +18,7 @@ use super::{
     Actor, ActorId, ActorPath, ActorRef, DeadLetter, DeadLetterReason, EventStream, Group, Props,
     ShutdownTimedOut, SpawnError, Subscription,
 };
+use crate::patience::Patience;
 use crate::telemetry::PlainMetrics;
 
 /// Plain actors of one process: spawns the top-level ones, has their dead letters and an event stream. Cheap to clone.
@@ -32,6 +33,7 @@ pub struct ActorSystem {
 pub(crate) struct Shared {
     pub(crate) metrics: PlainMetrics,
     pub(crate) events: EventStream,
+    pub(crate) patience: Patience,
     root: ActorPath,
     dead_letters: DeadLetterOffice,
     top: Mutex<Top>,
@@ -54,6 +56,7 @@ impl ActorSystem {
             shared: Arc::new(Shared {
                 metrics,
                 events,
+                patience: Patience::new(),
                 root: ActorPath::root(name),
                 dead_letters: DeadLetterOffice::new(),
                 top: Mutex::new(Top { actors: HashMap::new(), stopping: false }),

@@ -1,0 +1,308 @@
+//! One answer on its way from who was asked to who asked.
+
+use std::future::poll_fn;
+use std::mem::replace;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::task::coop::poll_proceed;
+use tokio::time::{Instant, timeout_at};
+
+use crate::patience::{Patience, TICK, Waiting};
+use crate::plain::{ActorPath, Shared};
+
+/// Makes both ends.
+pub(crate) fn answer<'a, R>(asked: Option<Asked<'a>>) -> (Answerer<R>, Answer<'a, R>) {
+    let slot = Arc::new(Slot { state: Mutex::new(State::Open { asker: None, reminded: false }) });
+    (Answerer { slot: Some(Arc::clone(&slot)) }, Answer { slot, asked })
+}
+
+/// Whom the question is for, and in which system: where an answer that comes too late is a dead letter.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) recipient: &'a ActorPath,
+    pub(crate) system: &'a Arc<Shared>,
+}
+
+/// Where the answer goes. Dropping it tells who asked that none comes.
+pub(crate) struct Answerer<R> {
+    slot: Option<Arc<Slot<R>>>,
+}
+
+/// Where the answer comes from. Dropping it tells who was asked that nobody waits.
+pub(crate) struct Answer<'a, R> {
+    slot: Arc<Slot<R>>,
+    asked: Option<Asked<'a>>,
+}
+
+struct Slot<R> {
+    state: Mutex<State<R>>,
+}
+
+enum State<R> {
+    Open {
+        asker: Option<Waker>,
+        /// It takes long: from now on the asker looks at the clock.
+        reminded: bool,
+    },
+    Answered(R),
+    /// None will come.
+    Dropped,
+    /// Nobody waits. Written by the asker, so that a question that is answered in time carries none of it.
+    Gone(Option<(ActorPath, Arc<Shared>)>),
+}
+
+/// An answer that nobody waits for.
+pub(crate) struct TooLate {
+    /// Whom the question was for, where the asker has said so.
+    pub(crate) asked: Option<(ActorPath, Arc<Shared>)>,
+}
+
+/// The time is up.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Elapsed;
+
+impl<R> Answerer<R> {
+    /// Answers, if somebody waits.
+    pub(crate) fn send(mut self, answer: R) -> Result<(), TooLate> {
+        self.slot.take().map_or(Ok(()), |slot| slot.settle(State::Answered(answer)))
+    }
+
+    /// Whether somebody waits.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.slot.as_ref().is_some_and(|slot| !matches!(*slot.state(), State::Gone(_)))
+    }
+}
+
+impl<R> Drop for Answerer<R> {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            // Who has gone need not know.
+            let _ = slot.settle(State::Dropped);
+        }
+    }
+}
+
+impl<R: Send + 'static> Answer<'_, R> {
+    /// Waits at most `limit` from when this is first polled. `None`: there will be none, the other end was dropped.
+    ///
+    /// # Cancel safety
+    /// The answer is not lost when the future is dropped.
+    pub(crate) async fn within(
+        &mut self,
+        limit: Duration,
+        patience: &Patience,
+    ) -> Result<Option<R>, Elapsed> {
+        let mut began = None;
+        let soon = poll_fn(|cx| {
+            if let Poll::Ready(settled) = self.poll(cx) {
+                return Poll::Ready(Ok(settled));
+            }
+            // The clock is looked at only by those who have to wait.
+            let first = began.is_none();
+            let deadline = began.get_or_insert_with(Instant::now).checked_add(limit);
+            let waits = if first { self.may_take_long(limit, patience) } else { !self.is_reminded() };
+            if waits { Poll::Pending } else { Poll::Ready(Err(deadline)) }
+        });
+        match soon.await {
+            Ok(settled) => Ok(settled),
+            Err(deadline) => self.until(deadline).await,
+        }
+    }
+
+    /// Waits at most until then; for ever without a deadline.
+    pub(crate) async fn until(&mut self, deadline: Option<Instant>) -> Result<Option<R>, Elapsed> {
+        let settled = poll_fn(|cx| self.poll(cx));
+        match deadline {
+            Some(deadline) => timeout_at(deadline, settled).await.map_err(|_| Elapsed),
+            None => Ok(settled.await),
+        }
+    }
+
+    /// Waits no longer: what is sent from now on does not come. Gives the answer that came in the last moment.
+    pub(crate) fn give_up(self) -> Option<R> {
+        self.leave()
+    }
+
+    /// Whether a reminder comes when it does.
+    fn may_take_long(&self, limit: Duration, patience: &Patience) -> bool {
+        limit >= LONG && patience.enter(Arc::clone(&self.slot) as Arc<dyn Waiting>)
+    }
+
+    fn is_reminded(&self) -> bool {
+        matches!(*self.slot.state(), State::Open { reminded: true, .. })
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<R>> {
+        // As all that tokio has to wait for: who always finds an answer lets others run, too.
+        let turn = std::task::ready!(poll_proceed(cx));
+        let mut state = self.slot.state();
+        if let State::Open { asker, .. } = &mut *state {
+            match asker {
+                Some(asker) => asker.clone_from(cx.waker()),
+                None => *asker = Some(cx.waker().clone()),
+            }
+            return Poll::Pending;
+        }
+        turn.made_progress();
+        Poll::Ready(match replace(&mut *state, State::Gone(None)) {
+            State::Answered(answer) => Some(answer),
+            State::Open { .. } | State::Dropped | State::Gone(_) => None,
+        })
+    }
+}
+
+impl<R> Answer<'_, R> {
+    fn leave(&self) -> Option<R> {
+        let mut state = self.slot.state();
+        let gone = match &*state {
+            State::Open { .. } => self.asked.map(|asked| (asked.recipient.clone(), Arc::clone(asked.system))),
+            State::Answered(_) | State::Dropped | State::Gone(None) => None,
+            State::Gone(Some(_)) => return None,
+        };
+        let before = replace(&mut *state, State::Gone(gone));
+        // What is dropped with it may be the user's.
+        drop(state);
+        match before {
+            State::Answered(answer) => Some(answer),
+            State::Open { .. } | State::Dropped | State::Gone(_) => None,
+        }
+    }
+}
+
+impl<R> Drop for Answer<'_, R> {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl<R> Slot<R> {
+    fn settle(&self, with: State<R>) -> Result<(), TooLate> {
+        let mut state = self.state();
+        if let State::Gone(asked) = &mut *state {
+            let asked = asked.take();
+            drop(state);
+            // The answer is dropped without the lock.
+            return Err(TooLate { asked });
+        }
+        let before = replace(&mut *state, with);
+        drop(state);
+        if let State::Open { asker: Some(asker), .. } = before {
+            asker.wake();
+        }
+        Ok(())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State<R>> {
+        // Whole at every point where its holder could panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R: Send> Waiting for Slot<R> {
+    fn remind(&self) {
+        let mut state = self.state();
+        if let State::Open { asker, reminded } = &mut *state {
+            *reminded = true;
+            let asker = asker.take();
+            drop(state);
+            if let Some(asker) = asker {
+                asker.wake();
+            }
+        }
+    }
+}
+
+/// Shorter time limits are not worth waiting for a reminder.
+const LONG: Duration = TICK.saturating_mul(5);
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use tokio::time::sleep;
+
+    use super::*;
+
+    const SEC: Duration = Duration::from_secs(1);
+
+    fn pair() -> (Answerer<u32>, Answer<'static, u32>) {
+        answer(None)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_there_is_taken_without_a_clock_or_an_entry() {
+        let (answerer, mut answer) = pair();
+        assert!(answerer.send(7).is_ok());
+        let answer = answer.within(Duration::ZERO, &Patience::new()).now_or_never();
+        assert_eq!(answer, Some(Ok(Some(7))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_wakes_the_asker_before_and_after_the_reminder() {
+        for after in [Duration::from_millis(1), 3 * TICK] {
+            let (answerer, mut answer) = pair();
+            let began = Instant::now();
+            tokio::spawn(async move {
+                sleep(after).await;
+                assert!(answerer.send(7).is_ok());
+            });
+            assert_eq!(answer.within(SEC, &Patience::new()).await, Ok(Some(7)));
+            assert_eq!(began.elapsed(), after);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_is_up_exactly_at_the_limit_whatever_that_is() {
+        let patience = Patience::new();
+        for limit in [Duration::ZERO, Duration::from_millis(1), LONG, LONG * 3 / 2, 100 * SEC] {
+            let (_answerer, mut answer) = pair();
+            let began = Instant::now();
+            assert_eq!(answer.within(limit, &patience).await, Err(Elapsed));
+            // The clock of the runtime has milliseconds.
+            assert!(began.elapsed() >= limit && began.elapsed() <= limit + Duration::from_millis(1));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unlimited_wait_has_no_end() {
+        let (answerer, mut answer) = pair();
+        tokio::spawn(async move {
+            sleep(Duration::from_hours(1_000_000)).await;
+            assert!(answerer.send(7).is_ok());
+        });
+        assert_eq!(answer.within(Duration::MAX, &Patience::new()).await, Ok(Some(7)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_dropped_end_is_known_to_the_other() {
+        let (answerer, mut answer) = pair();
+        drop(answerer);
+        assert_eq!(answer.within(SEC, &Patience::new()).await, Ok(None));
+        let (answerer, answer) = pair();
+        assert!(answerer.is_awaited());
+        drop(answer);
+        assert!(!answerer.is_awaited());
+        assert!(answerer.send(7).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_of_the_last_moment_is_not_lost() {
+        let (answerer, mut answer) = pair();
+        assert_eq!(answer.within(TICK, &Patience::new()).await, Err(Elapsed));
+        assert!(answerer.send(7).is_ok());
+        assert_eq!(answer.give_up(), Some(7));
+    }
+
+    #[test]
+    fn a_wait_outlives_the_runtime_that_would_have_reminded_it() {
+        let [one, other] =
+            [(); 2].map(|()| tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap());
+        let patience = Patience::new();
+        let (_answerer, mut answer) = pair();
+        let mut waits = Box::pin(answer.within(LONG, &patience));
+        one.block_on(async { assert_eq!((&mut waits).now_or_never(), None) });
+        drop(one);
+        assert_eq!(other.block_on(waits), Err(Elapsed));
+    }
+}
