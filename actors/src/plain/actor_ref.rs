@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use super::cell::{AnyCell, Cell};
-use super::mailbox::{Halt, Refusal};
+use super::inbox::{Halt, Refusal};
 use super::{
     ActorId, ActorPath, DeadLetterReason, NoAnswer, NotDelivered, Overflow, TerminationReason, Undeliverable,
 };
@@ -129,7 +129,7 @@ impl<M: Send + 'static> ActorRef<M> {
 
     /// Whether the actor takes no more messages: it is stopping or has terminated.
     pub fn is_stopped(&self) -> bool {
-        self.cell.inbox.is_closed() || self.cell.is_terminated()
+        self.cell.inbox.is_closed()
     }
 
     /// Where the actor stands among its ancestors.

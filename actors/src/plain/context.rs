@@ -8,10 +8,12 @@ use futures::future::BoxFuture;
 use tokio::time::Instant;
 use tracing::error;
 
+use super::alarm::Alarm;
 use super::cell::{AnyCell, Cell};
 use super::event_stream::Registration;
-use super::mailbox::Halt;
+use super::inbox::Halt;
 use super::piped::Piped;
+use super::props::Plan;
 use super::system::pool;
 use super::timers::Timers;
 use super::{
@@ -27,16 +29,22 @@ use super::{
 /// by the new instance first.
 pub struct ActorContext<A: Actor> {
     pub(crate) cell: Arc<Cell<A::Message>>,
+    /// What most actors never need is made when it is needed: an idle actor should cost little.
+    pub(crate) rare: Option<Box<Rare<A>>>,
+    plan: Arc<Plan<A>>,
+    /// Says that no child may be spawned any more.
+    pub(crate) leaving: bool,
+}
+
+pub(crate) struct Rare<A: Actor> {
     pub(crate) children: HashMap<ActorPath, (ActorId, Arc<dyn AnyCell>)>,
     pub(crate) timers: Timers<A::Message>,
+    pub(crate) alarm: Alarm,
     pub(crate) piped: Piped<A::Message>,
     pub(crate) behavior: Option<Behavior<A>>,
     /// Handled before anything from the mailbox.
     pub(crate) unstashed: VecDeque<A::Message>,
-    /// Says that no child may be spawned any more.
-    pub(crate) leaving: bool,
     stash: VecDeque<A::Message>,
-    stash_capacity: usize,
     watching: HashMap<ActorId, Watch<A::Message>>,
     subscriptions: Vec<Registration>,
 }
@@ -65,20 +73,16 @@ pub(crate) enum Notice<M> {
 }
 
 impl<A: Actor> ActorContext<A> {
-    pub(crate) fn new(cell: Arc<Cell<A::Message>>, stash_capacity: usize) -> Self {
-        Self {
-            cell,
-            children: HashMap::new(),
-            timers: Timers::new(),
-            piped: Piped::new(),
-            behavior: None,
-            unstashed: VecDeque::new(),
-            leaving: false,
-            stash: VecDeque::new(),
-            stash_capacity,
-            watching: HashMap::new(),
-            subscriptions: Vec::new(),
-        }
+    pub(crate) fn new(cell: Arc<Cell<A::Message>>, plan: Arc<Plan<A>>) -> Self {
+        Self { cell, rare: None, plan, leaving: false }
+    }
+
+    pub(crate) fn plan(&self) -> &Plan<A> {
+        &self.plan
+    }
+
+    pub(crate) fn rare(&mut self) -> &mut Rare<A> {
+        self.rare.get_or_insert_with(|| Box::new(Rare::new()))
     }
 
     /// The reference to this actor.
@@ -109,13 +113,13 @@ impl<A: Actor> ActorContext<A> {
             return Err(SpawnError::Stopping { parent: self.path().clone() });
         }
         let path = self.path().child(name)?;
-        if self.children.contains_key(&path) {
+        if self.rare().children.contains_key(&path) {
             return Err(SpawnError::NameTaken { path });
         }
         let system = Arc::clone(&self.cell.system);
         let parent = Arc::clone(&self.cell) as Arc<dyn AnyCell>;
         let child = system.launch(path.clone(), props, Some(parent), |_| Ok(()))?;
-        self.children.insert(path, (child.id(), child.any()));
+        self.rare().children.insert(path, (child.id(), child.any()));
         Ok(child)
     }
 
@@ -136,7 +140,7 @@ impl<A: Actor> ActorContext<A> {
 
     /// How many children have not terminated.
     pub fn children(&self) -> usize {
-        self.children.len()
+        self.rare.as_ref().map_or(0, |rare| rare.children.len())
     }
 
     /// Has this actor told of another's end with [`Signal::Terminated`](super::Signal::Terminated); at once, if it has
@@ -151,13 +155,13 @@ impl<A: Actor> ActorContext<A> {
     }
 
     fn watch_for<M: Send + 'static>(&mut self, actor: &ActorRef<M>, message: Option<A::Message>) {
-        self.watching.insert(actor.id(), Watch { watched: actor.any(), message });
+        self.rare().watching.insert(actor.id(), Watch { watched: actor.any(), message });
         actor.any().watched_by(Arc::clone(&self.cell) as Arc<dyn AnyCell>);
     }
 
     /// Has this actor not told of the other's end, even if that has come.
     pub fn unwatch<M: Send + 'static>(&mut self, actor: &ActorRef<M>) {
-        if let Some(watch) = self.watching.remove(&actor.id()) {
+        if let Some(watch) = self.rare().watching.remove(&actor.id()) {
             watch.watched.unwatched_by(self.cell.id);
         }
     }
@@ -165,7 +169,7 @@ impl<A: Actor> ActorContext<A> {
     /// Has `message` come once, after a while. A timer with this key is replaced. Timers go before the
     /// mailbox; those that come due while a timer's message is handled let one message pass.
     pub fn start_single_timer(&mut self, key: impl Into<TimerKey>, after: Duration, message: A::Message) {
-        self.timers.single(Instant::now(), key.into(), after, message);
+        self.rare().timers.single(Instant::now(), key.into(), after, message);
     }
 
     /// Has a message come again and again, each this long after the one before was taken. A timer with this key is replaced.
@@ -175,7 +179,7 @@ impl<A: Actor> ActorContext<A> {
         every: Duration,
         message: impl FnMut() -> A::Message + Send + 'static,
     ) {
-        self.timers.fixed_delay(Instant::now(), key.into(), every, Box::new(message));
+        self.rare().timers.fixed_delay(Instant::now(), key.into(), every, Box::new(message));
     }
 
     /// Has a message come at multiples of a period; what a busy actor missed comes once. A timer with this key is replaced.
@@ -185,17 +189,17 @@ impl<A: Actor> ActorContext<A> {
         every: Duration,
         message: impl FnMut() -> A::Message + Send + 'static,
     ) {
-        self.timers.fixed_rate(Instant::now(), key.into(), every, Box::new(message));
+        self.rare().timers.fixed_rate(Instant::now(), key.into(), every, Box::new(message));
     }
 
     /// Cancels a timer: its message does not come after this. `false`: there was none.
     pub fn cancel_timer(&mut self, key: &str) -> bool {
-        self.timers.cancel(key)
+        self.rare.as_mut().is_some_and(|rare| rare.timers.cancel(key))
     }
 
     /// Whether a timer with this key is under way.
     pub fn is_timer_active(&self, key: &str) -> bool {
-        self.timers.is_active(key)
+        self.rare.as_ref().is_some_and(|rare| rare.timers.is_active(key))
     }
 
     /// Puts a message aside until [`unstash_all`](Self::unstash_all).
@@ -203,30 +207,28 @@ impl<A: Actor> ActorContext<A> {
     /// # Errors
     /// [`StashFull`]; the message is a dead letter.
     pub fn stash(&mut self, message: A::Message) -> Result<(), StashFull> {
-        if self.stash.len() >= self.stash_capacity {
+        let capacity = self.plan.stash;
+        if self.stashed() >= capacity {
             self.cell.dead_letter(DeadLetterReason::StashFull);
-            return Err(StashFull { actor: self.path().clone(), capacity: self.stash_capacity });
+            return Err(StashFull { actor: self.path().clone(), capacity });
         }
-        self.stash.push_back(message);
+        self.rare().stash.push_back(message);
         self.cell.system.metrics.stashed_messages.increment(1.0);
         Ok(())
     }
 
     /// Has the messages that were put aside handled next, in their old order, before the mailbox.
     pub fn unstash_all(&mut self) {
-        self.cell.system.metrics.stashed_messages.decrement(self.stash.len() as f64);
-        if self.unstashed.is_empty() {
-            std::mem::swap(&mut self.unstashed, &mut self.stash);
-            return;
-        }
+        let Some(rare) = &mut self.rare else { return };
+        self.cell.system.metrics.stashed_messages.decrement(rare.stash.len() as f64);
         // What was put aside now came before what was unstashed earlier and waits still.
-        self.stash.append(&mut self.unstashed);
-        std::mem::swap(&mut self.unstashed, &mut self.stash);
+        rare.stash.append(&mut rare.unstashed);
+        std::mem::swap(&mut rare.unstashed, &mut rare.stash);
     }
 
     /// How many messages are put aside.
     pub fn stashed(&self) -> usize {
-        self.stash.len()
+        self.rare.as_ref().map_or(0, |rare| rare.stash.len())
     }
 
     /// Changes the behaviour: from the next message on, `receive` handles messages in place of [`Actor::receive`].
@@ -266,12 +268,14 @@ impl<A: Actor> ActorContext<A> {
         + Sync
         + 'static,
     ) {
-        self.behavior = Some(Arc::new(receive));
+        self.rare().behavior = Some(Arc::new(receive));
     }
 
     /// Goes back to [`Actor::receive`].
     pub fn unbecome(&mut self) {
-        self.behavior = None;
+        if let Some(rare) = &mut self.rare {
+            rare.behavior = None;
+        }
     }
 
     /// Hears all events of a type that are [published](super::EventStream::publish) from now on, as messages. They take room in
@@ -294,7 +298,7 @@ impl<A: Actor> ActorContext<A> {
             }
             taken
         });
-        self.subscriptions.push(registration);
+        self.rare().subscriptions.push(registration);
     }
 
     /// Runs a future beside the actor's turns, and brings what it yields as a message, before those of the mailbox: so that it need
@@ -335,10 +339,10 @@ impl<A: Actor> ActorContext<A> {
         work: impl Future<Output = T> + Send + 'static,
         message: impl FnOnce(T) -> A::Message + Send + 'static,
     ) -> Result<(), TooMuchUnderWay> {
-        if self.piped.len() >= MAX_PIPED {
+        if self.rare().piped.len() >= MAX_PIPED {
             return Err(TooMuchUnderWay { actor: self.path().clone(), most: MAX_PIPED });
         }
-        self.piped.spawn(async move { message(work.await) });
+        self.rare().piped.spawn(async move { message(work.await) });
         Ok(())
     }
 
@@ -354,14 +358,24 @@ impl<A: Actor> ActorContext<A> {
 
     /// Frees the name of a child that is gone.
     pub(crate) fn forget_child(&mut self, child: &Terminated) {
-        if self.children.get(&child.path).is_some_and(|(id, _)| *id == child.id) {
-            self.children.remove(&child.path);
+        let Some(rare) = &mut self.rare else { return };
+        if rare.children.get(&child.path).is_some_and(|(id, _)| *id == child.id) {
+            rare.children.remove(&child.path);
         }
+    }
+
+    pub(crate) fn behavior(&self) -> Option<Behavior<A>> {
+        self.rare.as_ref()?.behavior.clone()
+    }
+
+    pub(crate) fn for_each_child(&self, what: impl Fn(&dyn AnyCell)) {
+        let children = self.rare.iter().flat_map(|rare| rare.children.values());
+        children.for_each(|(_, child)| what(&**child));
     }
 
     /// What the notice means; `None`: it is no longer watched.
     pub(crate) fn noticed(&mut self, terminated: Terminated) -> Option<Notice<A::Message>> {
-        let watch = self.watching.remove(&terminated.id)?;
+        let watch = self.rare.as_mut()?.watching.remove(&terminated.id)?;
         Some(match watch.message {
             Some(message) => Notice::Message(message),
             None => Notice::Signal(terminated),
@@ -370,14 +384,31 @@ impl<A: Actor> ActorContext<A> {
 
     /// Ends what belongs to the instance.
     pub(crate) fn forget_instance(&mut self) {
-        self.timers.clear();
-        self.piped.clear();
-        self.behavior = None;
-        self.subscriptions.clear();
-        for (_, watch) in self.watching.drain() {
+        let Some(rare) = &mut self.rare else { return };
+        rare.timers.clear();
+        rare.piped.clear();
+        rare.behavior = None;
+        rare.subscriptions.clear();
+        for (_, watch) in rare.watching.drain() {
             watch.watched.unwatched_by(self.cell.id);
         }
         self.unstash_all();
+    }
+}
+
+impl<A: Actor> Rare<A> {
+    fn new() -> Self {
+        Self {
+            children: HashMap::new(),
+            timers: Timers::new(),
+            alarm: Alarm::new(),
+            piped: Piped::new(),
+            behavior: None,
+            unstashed: VecDeque::new(),
+            stash: VecDeque::new(),
+            watching: HashMap::new(),
+            subscriptions: Vec::new(),
+        }
     }
 }
 
@@ -385,9 +416,9 @@ impl<A: Actor> fmt::Debug for ActorContext<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ActorContext")
             .field("path", self.path())
-            .field("children", &self.children.len())
-            .field("timers", &self.timers)
-            .field("stashed", &self.stash.len())
+            .field("children", &self.children())
+            .field("timers", &self.rare.as_ref().map(|rare| &rare.timers))
+            .field("stashed", &self.stashed())
             .finish_non_exhaustive()
     }
 }

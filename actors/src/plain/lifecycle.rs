@@ -14,6 +14,7 @@
 //!
 //! `draining` goes along through restarts: an actor that fails while it drains is restarted and drains on.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -26,7 +27,9 @@ pub(crate) struct Lifecycle {
     phase: Phase,
     /// Told to stop once all messages that wait are handled.
     draining: bool,
-    supervisor: Supervisor<Instant>,
+    strategy: Arc<SupervisorStrategy>,
+    /// From the first failure on: most actors have none.
+    supervisor: Option<Box<Supervisor<Instant>>>,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -89,10 +92,10 @@ pub(crate) enum Action {
 
 impl Lifecycle {
     /// Begins with [`Action::Start`].
-    pub(crate) fn begin(strategy: SupervisorStrategy) -> (Self, Vec<Action>) {
-        let lifecycle =
-            Self { phase: Phase::Starting, draining: false, supervisor: Supervisor::new(strategy) };
-        (lifecycle, vec![Action::Start])
+    pub(crate) fn begin(strategy: impl Into<Arc<SupervisorStrategy>>) -> (Self, Action) {
+        let strategy = strategy.into();
+        let lifecycle = Self { phase: Phase::Starting, draining: false, strategy, supervisor: None };
+        (lifecycle, Action::Start)
     }
 
     pub(crate) fn phase(&self) -> &Phase {
@@ -149,7 +152,9 @@ impl Lifecycle {
     }
 
     fn failed(&mut self, failure: ActorFailure, now: Instant, chance: f64) -> Vec<Action> {
-        let directive = self.supervisor.failed(now, chance);
+        let strategy = &self.strategy;
+        let new = || Box::new(Supervisor::new(SupervisorStrategy::clone(strategy)));
+        let directive = self.supervisor.get_or_insert_with(new).failed(now, chance);
         let mut actions = vec![Action::Report { failure: failure.clone(), directive }];
         match directive {
             Directive::Restart { after } => {
@@ -315,7 +320,8 @@ mod tests {
 
     #[test]
     fn an_instance_that_never_starts_is_given_up_at_the_limit() {
-        let strategy = SupervisorStrategy::restart().limit(3, Duration::from_secs(60)).into();
+        let strategy: SupervisorStrategy =
+            SupervisorStrategy::restart().limit(3, Duration::from_secs(60)).into();
         let (mut lifecycle, _) = Lifecycle::begin(strategy);
         let mut starts = 1;
         loop {

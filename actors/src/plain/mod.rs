@@ -78,7 +78,10 @@ pub use failure::{
     TooMuchUnderWay, Undeliverable,
 };
 
+mod alarm;
 mod cell;
+mod inbox;
 mod lifecycle;
 mod piped;
+mod queue;
 mod runner;

@@ -1,4 +1,4 @@
-use std::future::pending;
+use std::task::{Context, Poll};
 
 use tokio::task::{JoinError, JoinSet};
 
@@ -6,39 +6,47 @@ use super::ActorFailure;
 use crate::panic::message as panic_message;
 
 /// Work of an actor beside its turns; each piece yields a message. Ends with its owner.
-pub(crate) struct Piped<M>(Option<JoinSet<M>>);
+pub(crate) struct Piped<M> {
+    tasks: Option<JoinSet<M>>,
+    /// Was seen to be done.
+    done: Option<Result<M, ActorFailure>>,
+}
 
 impl<M: Send + 'static> Piped<M> {
     pub(crate) const fn new() -> Self {
-        Self(None)
+        Self { tasks: None, done: None }
     }
 
+    /// How many pieces have not yielded their message.
     pub(crate) fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, JoinSet::len)
+        self.tasks.as_ref().map_or(0, JoinSet::len) + usize::from(self.done.is_some())
     }
 
     pub(crate) fn spawn(&mut self, work: impl Future<Output = M> + Send + 'static) {
-        self.0.get_or_insert_default().spawn(work);
+        self.tasks.get_or_insert_default().spawn(work);
     }
 
     /// Cancels all.
     pub(crate) fn clear(&mut self) {
-        self.0 = None;
+        *self = Self::new();
     }
 
     /// The message of a piece that is done.
     pub(crate) fn try_next(&mut self) -> Option<Result<M, ActorFailure>> {
-        self.0.as_mut()?.try_join_next().map(outcome)
+        self.done.take().or_else(|| self.tasks.as_mut()?.try_join_next().map(outcome))
     }
 
-    /// Waits for one; for ever when there is none.
-    pub(crate) async fn next(&mut self) -> Result<M, ActorFailure> {
-        match &mut self.0 {
-            Some(tasks) => match tasks.join_next().await {
-                Some(joined) => outcome(joined),
-                None => pending().await,
-            },
-            None => pending().await,
+    /// Ready when a piece is done; never when there is none.
+    pub(crate) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.done.is_some() {
+            return Poll::Ready(());
+        }
+        match self.tasks.as_mut().map(|tasks| tasks.poll_join_next(cx)) {
+            Some(Poll::Ready(Some(joined))) => {
+                self.done = Some(outcome(joined));
+                Poll::Ready(())
+            }
+            _ => Poll::Pending,
         }
     }
 }

@@ -1,105 +1,217 @@
 //! Performs what a [`Lifecycle`] asks for: one task for each actor.
+//!
+//! What is next is decided without waiting, by [`Runner::next`]; the task waits in one place, [`Runner::live`], so that the future
+//! of an idle actor holds nothing but the actor and its context.
 
 use std::collections::VecDeque;
-use std::future::pending;
+use std::future::poll_fn;
+use std::mem::{replace, take};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use futures::FutureExt;
-use tokio::time::{Instant, sleep_until};
+use tokio::task::yield_now;
+use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
 use super::cell::{AnyCell, Cell};
 use super::context::Notice;
+use super::inbox::{Batch, Control, Halt, Inbox, Urgent};
 use super::lifecycle::{Action, Input, Lifecycle, Phase};
-use super::mailbox::{Control, Halt};
 use super::supervision::Directive;
+use super::system::Running;
 use super::{
     Actor, ActorContext, ActorFailure, BoxError, DeadLetterReason, Props, Signal, TerminationReason,
 };
 use crate::panic::message as panic_message;
 
-/// Messages that are handled before others of its thread get their turn.
-const BURST: u32 = 64;
-
 pub(crate) struct Runner<A: Actor> {
     actor: Option<A>,
     ctx: ActorContext<A>,
-    factory: Arc<dyn Fn() -> A + Send + Sync>,
+    /// As the context has it, for when that is lent to the actor.
+    cell: Arc<Cell<A::Message>>,
     parent: Option<Arc<dyn AnyCell>>,
     lifecycle: Lifecycle,
     actions: VecDeque<Action>,
-    resting_until: Option<Instant>,
-    /// Timers that were due then are handled before anything else.
-    timers_until: Instant,
-    /// The last that was handled was one.
-    after_timer: bool,
+    batch: Batch<A::Message>,
+    /// Messages since others of its thread got their turn.
+    handled: u32,
+    begun: bool,
     finished: bool,
+    /// Dropped last.
+    _running: Running,
 }
+
+/// What comes next.
+enum Turn<M> {
+    Handle(M),
+    Tell(Signal, After),
+    /// Others of its thread get their turn.
+    Yield,
+    Sleep,
+    Over(TerminationReason),
+}
+
+/// What comes after a signal was handled.
+enum After {
+    Started,
+    Noticed,
+    Restarts,
+    Stops,
+}
+
+type Outcome = Result<(), ActorFailure>;
 
 impl<A: Actor> Runner<A> {
     pub(crate) fn new(
         cell: Arc<Cell<A::Message>>,
         props: Props<A>,
         parent: Option<Arc<dyn AnyCell>>,
+        running: Running,
     ) -> Self {
-        let (lifecycle, actions) = Lifecycle::begin(props.supervisor);
+        let (lifecycle, _) = Lifecycle::begin(Arc::clone(&props.plan.supervisor));
         Self {
             actor: None,
-            ctx: ActorContext::new(cell, props.stash),
-            factory: props.factory,
+            ctx: ActorContext::new(Arc::clone(&cell), props.plan),
+            cell,
             parent,
             lifecycle,
-            actions: actions.into(),
-            resting_until: None,
-            timers_until: Instant::now(),
-            after_timer: false,
+            actions: VecDeque::new(),
+            batch: Batch::new(),
+            handled: 0,
+            begun: false,
             finished: false,
+            _running: running,
         }
     }
 
-    pub(crate) async fn run(mut self) {
-        // Handlers are caught one by one; what is left to panic is a destructor of the user's, or a bug of ours.
-        let reason = match AssertUnwindSafe(self.live()).catch_unwind().await {
-            Ok(reason) => reason,
-            Err(panic) => {
-                TerminationReason::Failed(ActorFailure::Panicked { message: panic_message(&*panic) })
-            }
-        };
-        self.finish(reason);
+    /// Lives to the end.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "the future of an `async fn` would have room for two of these"
+    )]
+    pub(crate) fn run(mut self) -> impl Future<Output = ()> + Send {
+        async move {
+            // Handlers are caught one by one; what is left to panic is a destructor of the user's, or a bug of ours.
+            let reason = match AssertUnwindSafe(self.live()).catch_unwind().await {
+                Ok(reason) => reason,
+                Err(panic) => {
+                    TerminationReason::Failed(ActorFailure::Panicked { message: panic_message(&*panic) })
+                }
+            };
+            self.finish(reason);
+        }
     }
 
     async fn live(&mut self) -> TerminationReason {
-        let mut handled = 0;
+        loop {
+            match self.next() {
+                Turn::Handle(message) => {
+                    let outcome = match (&mut self.actor, self.ctx.behavior()) {
+                        (None, _) => Ok(()),
+                        (Some(actor), None) => {
+                            let code =
+                                pin!(AssertUnwindSafe(actor.receive(message, &mut self.ctx)).catch_unwind());
+                            outcome(watched(code, &self.cell.inbox).await)
+                        }
+                        (Some(actor), Some(behavior)) => {
+                            let code = pin!(
+                                AssertUnwindSafe(async { behavior(actor, message, &mut self.ctx).await })
+                                    .catch_unwind()
+                            );
+                            outcome(watched(code, &self.cell.inbox).await)
+                        }
+                    };
+                    if let Err(failure) = outcome {
+                        self.fail(failure);
+                    }
+                }
+                Turn::Tell(signal, after) => {
+                    let told = match &mut self.actor {
+                        None => Ok(()),
+                        Some(actor) => {
+                            let code =
+                                pin!(AssertUnwindSafe(actor.signal(signal, &mut self.ctx)).catch_unwind());
+                            outcome(watched(code, &self.cell.inbox).await)
+                        }
+                    };
+                    self.told(told, after);
+                }
+                Turn::Yield => {
+                    self.cell.inbox.let_in();
+                    yield_now().await;
+                }
+                Turn::Sleep => {
+                    self.handled = 0;
+                    let mut asleep = false;
+                    // Whatever wakes it, it looks at everything again.
+                    poll_fn(|cx| if replace(&mut asleep, true) { Poll::Ready(()) } else { self.sleep(cx) })
+                        .await;
+                }
+                Turn::Over(reason) => return reason,
+            }
+        }
+    }
+
+    fn next(&mut self) -> Turn<A::Message> {
+        if !replace(&mut self.begun, true)
+            && let Some(turn) = self.start()
+        {
+            return turn;
+        }
         loop {
             while let Some(action) = self.actions.pop_front() {
-                if let Some(reason) = self.perform(action).await {
-                    return reason;
+                if let Some(turn) = self.perform(action) {
+                    return turn;
                 }
             }
-            if handled >= BURST {
-                handled = 0;
-                tokio::task::yield_now().await;
+            if self.handled >= BURST {
+                self.handled = 0;
+                return Turn::Yield;
             }
-            if let Some(control) = self.ctx.cell.inbox.next_control() {
-                self.control(control).await;
-                continue;
+            match self.cell.inbox.next_urgent() {
+                Some(Urgent::Control(control)) => {
+                    if let Some(turn) = self.control(control) {
+                        return turn;
+                    }
+                    continue;
+                }
+                Some(Urgent::Halt(Halt::Drain)) => {
+                    self.step(Input::Drain);
+                    continue;
+                }
+                Some(Urgent::Halt(Halt::Now)) => {
+                    self.step(Input::Stop);
+                    continue;
+                }
+                None => {}
             }
-            if let Some(halt) = self.ctx.cell.inbox.take_halt() {
-                self.step(match halt {
-                    Halt::Drain => Input::Drain,
-                    Halt::Now => Input::Stop,
-                });
-                continue;
-            }
-            let wake_at = match self.lifecycle.phase() {
-                Phase::Clearing(_) if self.ctx.children.is_empty() => {
+            match self.lifecycle.phase() {
+                Phase::Running => {
+                    if let Some(message) = self.next_message() {
+                        self.handled += 1;
+                        match message {
+                            Ok(message) => {
+                                self.cell.system.metrics.messages.increment(1);
+                                return Turn::Handle(message);
+                            }
+                            Err(failure) => self.fail(failure),
+                        }
+                        continue;
+                    }
+                    if self.lifecycle.is_draining() && !self.has_piped() {
+                        self.step(Input::Drained);
+                        continue;
+                    }
+                }
+                Phase::Clearing(_) if self.ctx.children() == 0 => {
                     self.step(Input::ChildrenGone);
                     continue;
                 }
                 Phase::Resting => {
-                    if self.resting_until.is_none_or(|until| until <= Instant::now()) {
-                        self.resting_until = None;
+                    if self.rests_until().is_none_or(|until| until <= Instant::now()) {
                         self.step(Input::Rested);
                         continue;
                     }
@@ -107,34 +219,32 @@ impl<A: Actor> Runner<A> {
                         self.step(Input::Drained);
                         continue;
                     }
-                    self.resting_until
                 }
-                Phase::Running => {
-                    if self.handle_next().await {
-                        handled += 1;
-                        continue;
-                    }
-                    if self.lifecycle.is_draining() && self.ctx.piped.len() == 0 {
-                        self.step(Input::Drained);
-                        continue;
-                    }
-                    self.ctx.timers.next()
-                }
-                Phase::Clearing(_) | Phase::Starting | Phase::Stopped => None,
-            };
-            let running = *self.lifecycle.phase() == Phase::Running;
-            let woken = self.ctx.cell.inbox.woken();
-            // Whatever wakes it, the loop looks at everything again.
-            let done = tokio::select! {
-                biased;
-                () = woken => None,
-                () = until(wake_at) => None,
-                done = self.ctx.piped.next(), if running => Some(done),
-            };
-            if let Some(done) = done {
-                self.handle(done).await;
+                Phase::Clearing(_) | Phase::Starting | Phase::Stopped => {}
             }
+            return Turn::Sleep;
         }
+    }
+
+    fn sleep(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let running = *self.lifecycle.phase() == Phase::Running;
+        let woken = self.cell.inbox.sleep(&mut self.batch, running, cx);
+        if woken.is_ready() {
+            return woken;
+        }
+        let rests_until = self.rests_until();
+        let Some(rare) = &mut self.ctx.rare else { return Poll::Pending };
+        let up_at = match self.lifecycle.phase() {
+            Phase::Running => rare.timers.next(),
+            Phase::Resting => rests_until,
+            Phase::Clearing(_) | Phase::Starting | Phase::Stopped => None,
+        };
+        if let Some(at) = up_at
+            && rare.alarm.poll(at, cx).is_ready()
+        {
+            return Poll::Ready(());
+        }
+        if running { rare.piped.poll_ready(cx) } else { Poll::Pending }
     }
 
     fn step(&mut self, input: Input) {
@@ -143,167 +253,155 @@ impl<A: Actor> Runner<A> {
 
     fn fail(&mut self, failure: ActorFailure) {
         let now = Instant::now();
-        let chance = self.ctx.cell.system.chance(self.ctx.cell.id, now);
+        let chance = self.cell.system.chance(self.cell.id, now);
         self.step(Input::Failed { failure, now, chance });
     }
 
     fn nothing_waits(&self) -> bool {
-        self.ctx.unstashed.is_empty() && self.ctx.cell.inbox.is_empty()
+        let unstashed = self.ctx.rare.as_ref().is_some_and(|rare| !rare.unstashed.is_empty());
+        !unstashed && self.cell.inbox.is_empty(&self.batch)
     }
 
-    /// `Some`: it is over.
-    async fn perform(&mut self, action: Action) -> Option<TerminationReason> {
+    fn has_piped(&self) -> bool {
+        self.ctx.rare.as_ref().is_some_and(|rare| rare.piped.len() > 0)
+    }
+
+    fn rests_until(&self) -> Option<Instant> {
+        self.ctx.rare.as_ref()?.alarm.rest
+    }
+
+    fn perform(&mut self, action: Action) -> Option<Turn<A::Message>> {
         match action {
-            Action::Start => self.start().await,
-            Action::DiscardForRestart => {
-                self.discard(Signal::PreRestart).await;
-                self.ctx.forget_instance();
-            }
+            Action::Start => return self.start(),
+            Action::DiscardForRestart => return Some(Turn::Tell(Signal::PreRestart, After::Restarts)),
             Action::DiscardForStop => {
                 self.ctx.leaving = true;
-                self.discard(Signal::PostStop).await;
+                return Some(Turn::Tell(Signal::PostStop, After::Stops));
             }
             Action::StopChildren => {
                 // Whoever stops gracefully gives its children the time to; whoever fails or is cut short does not.
                 let halt = if self.lifecycle.is_draining() { Halt::Drain } else { Halt::Now };
-                for (_, child) in self.ctx.children.values() {
-                    child.halt(halt);
-                }
+                self.ctx.for_each_child(|child| child.halt(halt));
             }
-            Action::Rest(pause) => self.resting_until = Some(Instant::now() + pause),
+            Action::Rest(pause) => self.ctx.rare().alarm.rest = Some(Instant::now() + pause),
             Action::Report { failure, directive } => self.report(&failure, directive),
-            Action::Finish(reason) => return Some(reason),
+            Action::Finish(reason) => return Some(Turn::Over(reason)),
         }
         None
     }
 
-    async fn start(&mut self) {
-        match catch_unwind(AssertUnwindSafe(|| (self.factory)())) {
-            Ok(actor) => self.actor = Some(actor),
-            Err(panic) => {
-                return self.fail(ActorFailure::Panicked { message: panic_message(&*panic) });
+    fn start(&mut self) -> Option<Turn<A::Message>> {
+        match catch_unwind(AssertUnwindSafe(|| (self.ctx.plan().factory)())) {
+            Ok(actor) => {
+                self.actor = Some(actor);
+                Some(Turn::Tell(Signal::Started, After::Started))
             }
-        }
-        match self.signal(Signal::Started).await {
-            Ok(()) => self.step(Input::Started),
-            Err(failure) => self.fail(failure),
+            Err(panic) => {
+                self.fail(ActorFailure::Panicked { message: panic_message(&*panic) });
+                None
+            }
         }
     }
 
-    async fn control(&mut self, control: Control) {
+    fn told(&mut self, outcome: Outcome, after: After) {
+        match (after, outcome) {
+            (After::Started, Ok(())) => self.step(Input::Started),
+            (After::Noticed, Ok(())) => {}
+            (After::Started | After::Noticed, Err(failure)) => self.fail(failure),
+            (After::Restarts, outcome) => {
+                self.discard(outcome, Signal::PreRestart);
+                self.ctx.forget_instance();
+            }
+            (After::Stops, outcome) => self.discard(outcome, Signal::PostStop),
+        }
+    }
+
+    fn control(&mut self, control: Control) -> Option<Turn<A::Message>> {
         match control {
             Control::ChildGone(child) => {
                 self.ctx.forget_child(&child);
                 if let TerminationReason::Escalated(failure) = child.reason {
                     self.fail(ActorFailure::Child { child: child.path, failure: Box::new(failure) });
                 }
+                None
             }
             // On its way out it is told of nothing but its own end.
-            Control::Terminated(_) if *self.lifecycle.phase() != Phase::Running => {}
-            Control::Terminated(terminated) => {
-                let result = match self.ctx.noticed(terminated) {
-                    Some(Notice::Signal(terminated)) => self.signal(Signal::Terminated(terminated)).await,
-                    Some(Notice::Message(message)) => self.receive(message).await,
-                    None => Ok(()),
-                };
-                if let Err(failure) = result {
-                    self.fail(failure);
-                }
-            }
+            Control::Terminated(_) if *self.lifecycle.phase() != Phase::Running => None,
+            Control::Terminated(terminated) => Some(match self.ctx.noticed(terminated)? {
+                Notice::Signal(terminated) => Turn::Tell(Signal::Terminated(terminated), After::Noticed),
+                Notice::Message(message) => Turn::Handle(message),
+            }),
         }
     }
 
-    /// Handles what is next: timers that are due, then piped work, what was unstashed, the mailbox. `false`: there is nothing.
-    async fn handle_next(&mut self) -> bool {
+    /// Timers that are due, then piped work, what was unstashed, the mailbox.
+    fn next_message(&mut self) -> Option<Result<A::Message, ActorFailure>> {
+        let Some(rare) = &mut self.ctx.rare else { return self.take_from_mailbox() };
         // Timers that come due while one is handled let a message pass: a handler that takes longer than its timer's period
         // would never get to its mailbox.
-        if !self.after_timer {
-            self.timers_until = Instant::now();
-        }
-        let mut next = self.due_timer().transpose();
-        self.after_timer = next.is_some();
+        let after_timer = rare.alarm.after_timer;
+        let mut next = self.due_timer(!after_timer);
         if next.is_none() {
-            next = self.next_message();
+            next = self.after_timers();
+            // Who drains is at its end when no message waits, whatever its timers say.
+            if next.is_none() && !self.lifecycle.is_draining() {
+                next = self.due_timer(true);
+            }
         }
-        // Who drains is at its end when no message waits, whatever its timers say.
-        if next.is_none() && !self.lifecycle.is_draining() {
-            self.timers_until = Instant::now();
-            next = self.due_timer().transpose();
-            self.after_timer = next.is_some();
-        }
-        match next {
-            Some(message) => self.handle(message).await,
-            None => return false,
-        }
-        true
+        next
     }
 
-    /// What comes after timers.
-    fn next_message(&mut self) -> Option<Result<A::Message, ActorFailure>> {
-        if let Some(message) = self.ctx.piped.try_next() {
-            return Some(message);
+    fn after_timers(&mut self) -> Option<Result<A::Message, ActorFailure>> {
+        if let Some(rare) = &mut self.ctx.rare {
+            if let Some(message) = rare.piped.try_next() {
+                return Some(message);
+            }
+            if let Some(message) = rare.unstashed.pop_front() {
+                return Some(Ok(message));
+            }
         }
-        if let Some(message) = self.ctx.unstashed.pop_front() {
-            return Some(Ok(message));
-        }
-        let message = self.ctx.cell.inbox.next_message()?;
-        self.ctx.cell.system.metrics.waiting_messages.decrement(1.0);
+        self.take_from_mailbox()
+    }
+
+    fn take_from_mailbox(&mut self) -> Option<Result<A::Message, ActorFailure>> {
+        let message = self.cell.inbox.begin_next(&mut self.batch)?;
+        self.cell.system.metrics.waiting_messages.decrement(1.0);
         Some(Ok(message))
     }
 
-    /// Handles a message, or fails with what prevented it.
-    async fn handle(&mut self, message: Result<A::Message, ActorFailure>) {
-        let result = match message {
-            Ok(message) => {
-                self.ctx.cell.system.metrics.messages.increment(1);
-                self.receive(message).await
-            }
-            Err(failure) => Err(failure),
-        };
-        if let Err(failure) = result {
-            self.fail(failure);
-        }
-    }
-
-    fn due_timer(&mut self) -> Result<Option<A::Message>, ActorFailure> {
-        if self.ctx.timers.next().is_none() {
-            return Ok(None);
+    /// The message of a timer that is due now, or in the round that began before.
+    fn due_timer(&mut self, new_round: bool) -> Option<Result<A::Message, ActorFailure>> {
+        let rare = self.ctx.rare.as_mut()?;
+        rare.alarm.after_timer = false;
+        rare.timers.next()?;
+        let now = Instant::now();
+        if new_round {
+            rare.alarm.round = now;
         }
         // A periodic timer makes its message with the user's code.
-        catch_unwind(AssertUnwindSafe(|| self.ctx.timers.due(self.timers_until, Instant::now())))
+        let due = catch_unwind(AssertUnwindSafe(|| rare.timers.due(rare.alarm.round, now)))
             .map_err(|panic| ActorFailure::Panicked { message: panic_message(&*panic) })
+            .transpose();
+        rare.alarm.after_timer = due.is_some();
+        due
     }
 
-    async fn receive(&mut self, message: A::Message) -> Result<(), ActorFailure> {
-        let Some(actor) = &mut self.actor else { return Ok(()) };
-        let ctx = &mut self.ctx;
-        match ctx.behavior.clone() {
-            None => caught(actor.receive(message, ctx)).await,
-            Some(behavior) => caught(async { behavior(actor, message, ctx).await }).await,
-        }
-    }
-
-    async fn signal(&mut self, signal: Signal) -> Result<(), ActorFailure> {
-        let Some(actor) = &mut self.actor else { return Ok(()) };
-        caught(actor.signal(signal, &mut self.ctx)).await
-    }
-
-    /// Tells the instance that it goes, and drops it.
-    async fn discard(&mut self, last: Signal) {
-        if let Err(failure) = self.signal(last.clone()).await {
-            warn!(actor = %self.ctx.cell.path, %failure, signal = ?last, "failed on its way out");
+    /// Drops the instance, which was told that it goes.
+    fn discard(&mut self, told: Outcome, last: Signal) {
+        if let Err(failure) = told {
+            warn!(actor = %self.cell.path, %failure, signal = ?last, "failed on its way out");
         }
         let actor = self.actor.take();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(actor))) {
             let failure = panic_message(&*panic);
-            warn!(actor = %self.ctx.cell.path, failure, "its destructor panicked");
+            warn!(actor = %self.cell.path, failure, "its destructor panicked");
         }
     }
 
     fn report(&self, failure: &ActorFailure, directive: Directive) {
-        let metrics = &self.ctx.cell.system.metrics;
+        let metrics = &self.cell.system.metrics;
         metrics.actor_failures.increment(1);
-        let actor = &self.ctx.cell.path;
+        let actor = &self.cell.path;
         match directive {
             Directive::Restart { after } => {
                 metrics.actor_restarts.increment(1);
@@ -320,16 +418,14 @@ impl<A: Actor> Runner<A> {
     /// The end: everyone who must know is told.
     fn finish(&mut self, reason: TerminationReason) {
         self.finished = true;
-        let cell = &self.ctx.cell;
+        let cell = &self.cell;
         // Only an aborted one still has children.
-        for (_, child) in self.ctx.children.values() {
-            child.abort();
-        }
-        let waiting = cell.inbox.close();
+        self.ctx.for_each_child(|child| child.abort());
+        let waiting = cell.inbox.close(&mut self.batch);
         cell.system.metrics.waiting_messages.decrement(waiting.len() as f64);
         self.ctx.forget_instance();
-        let cell = Arc::clone(&self.ctx.cell);
-        for message in std::mem::take(&mut self.ctx.unstashed).into_iter().chain(waiting) {
+        let unstashed = self.ctx.rare.as_mut().map(|rare| take(&mut rare.unstashed));
+        for message in unstashed.into_iter().flatten().chain(waiting) {
             cell.dead_letter(DeadLetterReason::Stopped);
             // Dropped one by one: an asker is told at once.
             if catch_unwind(AssertUnwindSafe(|| drop(message))).is_err() {
@@ -341,7 +437,7 @@ impl<A: Actor> Runner<A> {
         // Before the watchers: whoever is told of the end can use the name again.
         match &self.parent {
             Some(parent) => parent.control(Control::ChildGone(cell.notice(reason.clone()))),
-            None => cell.system.forget(&cell.path),
+            None => cell.system.forget(cell.id, &cell.path),
         }
         cell.terminated(reason);
     }
@@ -355,19 +451,28 @@ impl<A: Actor> Drop for Runner<A> {
     }
 }
 
-/// Waits until then; for ever without a time.
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => pending().await,
-    }
+/// Waits for the actor's code. Whenever that waits itself, senders are let in.
+fn watched<'a, F: Future, M>(
+    mut code: Pin<&'a mut F>,
+    inbox: &'a Inbox<M>,
+) -> impl Future<Output = F::Output> + use<'a, F, M> {
+    poll_fn(move |cx| {
+        let polled = code.as_mut().poll(cx);
+        if polled.is_pending() {
+            inbox.let_in();
+        }
+        polled
+    })
 }
 
 /// The outcome of a piece of the user's code; a panic is one, too.
-async fn caught(code: impl Future<Output = Result<(), BoxError>>) -> Result<(), ActorFailure> {
-    match AssertUnwindSafe(code).catch_unwind().await {
+fn outcome(ended: std::thread::Result<Result<(), BoxError>>) -> Outcome {
+    match ended {
         Ok(Ok(())) => Ok(()),
         Ok(Err(error)) => Err(ActorFailure::returned(&error)),
         Err(panic) => Err(ActorFailure::Panicked { message: panic_message(&*panic) }),
     }
 }
+
+/// Messages that are handled before others of its thread get their turn.
+const BURST: u32 = 128;

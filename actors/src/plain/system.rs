@@ -1,18 +1,19 @@
-use std::collections::HashMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use annals_journal::PersistenceId;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tokio::time::timeout;
-use tokio_util::task::TaskTracker;
 
 use super::cell::{AnyCell, Cell};
 use super::dead_letters::{DeadLetterOffice, MessageType};
-use super::mailbox::Halt;
+use super::inbox::Halt;
 use super::runner::Runner;
 use super::{
     Actor, ActorId, ActorPath, ActorRef, DeadLetter, DeadLetterReason, EventStream, Group, Props,
@@ -37,15 +38,21 @@ pub(crate) struct Shared {
     root: ActorPath,
     dead_letters: DeadLetterOffice,
     top: Mutex<Top>,
-    tasks: TaskTracker,
+    running: AtomicUsize,
+    none_runs: Notify,
     last_id: AtomicU64,
     chance: RandomState,
 }
 
 struct Top {
-    actors: HashMap<ActorPath, Arc<dyn AnyCell>>,
+    /// With the hash of their paths: an actor lies somewhere else in memory.
+    actors: HashTable<(u64, Arc<dyn AnyCell>)>,
+    hasher: RandomState,
     stopping: bool,
 }
+
+/// That an actor runs, as long as this is there.
+pub(crate) struct Running(Arc<Shared>);
 
 impl ActorSystem {
     /// A system without actors. Its name begins their paths.
@@ -59,8 +66,13 @@ impl ActorSystem {
                 patience: Patience::new(),
                 root: ActorPath::root(name),
                 dead_letters: DeadLetterOffice::new(),
-                top: Mutex::new(Top { actors: HashMap::new(), stopping: false }),
-                tasks: TaskTracker::new(),
+                top: Mutex::new(Top {
+                    actors: HashTable::new(),
+                    hasher: RandomState::new(),
+                    stopping: false,
+                }),
+                running: AtomicUsize::new(0),
+                none_runs: Notify::new(),
                 last_id: AtomicU64::new(0),
                 chance: RandomState::new(),
             }),
@@ -73,17 +85,7 @@ impl ActorSystem {
     /// [`SpawnError`] when an actor has the name, the name blurs paths, the system is stopping, or no tokio runtime is there.
     pub fn spawn<A: Actor>(&self, name: &str, props: Props<A>) -> Result<ActorRef<A::Message>, SpawnError> {
         let path = self.shared.root.child(name)?;
-        self.shared.launch(path.clone(), props, None, |cell| {
-            let mut top = self.shared.top();
-            if top.stopping {
-                return Err(SpawnError::Stopping { parent: self.shared.root.clone() });
-            }
-            if top.actors.contains_key(&path) {
-                return Err(SpawnError::NameTaken { path });
-            }
-            top.actors.insert(path, cell);
-            Ok(())
-        })
+        self.shared.launch(path, props, None, |cell| self.shared.top().insert(cell, &self.shared.root))
     }
 
     /// Spawns so many top-level actors of one kind, to put behind a [router](Group::round_robin): `name-1`, `name-2`…
@@ -134,7 +136,7 @@ impl ActorSystem {
 
     /// How many actors run, children too.
     pub fn actors(&self) -> usize {
-        self.shared.tasks.len()
+        self.shared.running.load(Ordering::Acquire)
     }
 
     /// Stops all actors gracefully: they handle the messages that wait, their children stop, and all are gone when it returns.
@@ -149,22 +151,20 @@ impl ActorSystem {
         let actors: Vec<_> = {
             let mut top = self.shared.top();
             top.stopping = true;
-            top.actors.values().cloned().collect()
+            top.actors.iter().map(|(_, actor)| Arc::clone(actor)).collect()
         };
         for actor in &actors {
             actor.halt(Halt::Drain);
         }
-        let tasks = &self.shared.tasks;
-        tasks.close();
-        if timeout(limit, tasks.wait()).await.is_ok() {
+        if timeout(limit, self.shared.until_none_runs()).await.is_ok() {
             return Ok(());
         }
-        let late = tasks.len();
+        let late = self.actors();
         for actor in &actors {
             actor.abort();
         }
         // A handler that blocks its thread cannot be aborted, and is not waited for.
-        let _ = timeout(AFTER_ABORT, tasks.wait()).await;
+        let _ = timeout(AFTER_ABORT, self.shared.until_none_runs()).await;
         Err(ShutdownTimedOut { actors: late, limit })
     }
 }
@@ -230,23 +230,73 @@ impl Shared {
         register: impl FnOnce(Arc<dyn AnyCell>) -> Result<(), SpawnError>,
     ) -> Result<ActorRef<A::Message>, SpawnError> {
         let runtime = Handle::try_current().map_err(|_| SpawnError::NoRuntime)?;
-        let cell = Arc::new(Cell::new(path, props.mailbox, Arc::clone(self)));
+        let cell = Arc::new(Cell::new(path, props.plan.mailbox, Arc::clone(self)));
+        // Before others can find it: a shutdown waits for it from then on.
+        let running = Running::new(self);
         register(Arc::clone(&cell) as Arc<dyn AnyCell>)?;
         self.metrics.spawned.increment(1);
         self.metrics.running_actors.increment(1.0);
-        let runner = Runner::new(Arc::clone(&cell), props, parent);
-        let task = self.tasks.spawn_on(runner.run(), &runtime);
-        cell.set_task(task.abort_handle());
+        let runner = Runner::new(Arc::clone(&cell), props, parent, running);
+        cell.set_task(runtime.spawn(runner.run()).abort_handle());
         Ok(ActorRef { cell })
     }
 
     /// Frees the name of a top-level actor.
-    pub(crate) fn forget(&self, path: &ActorPath) {
-        self.top().actors.remove(path);
+    pub(crate) fn forget(&self, id: ActorId, path: &ActorPath) {
+        self.top().remove(id, path);
+    }
+
+    async fn until_none_runs(&self) {
+        loop {
+            let none_runs = self.none_runs.notified();
+            if self.running.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            none_runs.await;
+        }
     }
 
     fn top(&self) -> MutexGuard<'_, Top> {
         // Whole at every point where its holder could panic.
         self.top.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Top {
+    fn insert(&mut self, actor: Arc<dyn AnyCell>, root: &ActorPath) -> Result<(), SpawnError> {
+        if self.stopping {
+            return Err(SpawnError::Stopping { parent: root.clone() });
+        }
+        let hash = self.hasher.hash_one(actor.path());
+        let same = |(_, other): &(u64, Arc<dyn AnyCell>)| other.path() == actor.path();
+        match self.actors.entry(hash, same, |(hash, _)| *hash) {
+            Entry::Occupied(_) => Err(SpawnError::NameTaken { path: actor.path().clone() }),
+            Entry::Vacant(free) => {
+                free.insert((hash, actor));
+                Ok(())
+            }
+        }
+    }
+
+    fn remove(&mut self, id: ActorId, path: &ActorPath) {
+        let hash = self.hasher.hash_one(path);
+        if let Ok(entry) = self.actors.find_entry(hash, |(_, actor)| actor.id() == id) {
+            entry.remove();
+        }
+    }
+}
+
+impl Running {
+    fn new(system: &Arc<Shared>) -> Self {
+        system.running.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(system))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.none_runs.notify_waiters();
+        }
     }
 }

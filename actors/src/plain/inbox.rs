@@ -1,0 +1,475 @@
+//! What waits for an actor: a lane for control that is always open, and one for messages, bounded unless asked otherwise.
+//!
+//! The actor takes all messages that wait at once and handles them from a [`Batch`] of its own, so that it and its senders meet
+//! at the lock once a batch. Those of a batch that were not begun count as waiting still: a mailbox for so many messages never
+//! holds more, and has room as soon as one is begun.
+
+use std::collections::VecDeque;
+use std::mem::{swap, take};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use super::queue::{Queue, Ticket};
+use super::{Mailbox, Overflow, Terminated};
+
+/// What goes before all messages, and is never dropped: each sender of these has at most one on the way.
+#[derive(Debug)]
+pub(crate) enum Control {
+    /// A child's task is over.
+    ChildGone(Terminated),
+    /// A watched actor is gone.
+    Terminated(Terminated),
+}
+
+/// How to stop. A stronger word replaces a weaker one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Halt {
+    Drain,
+    Now,
+}
+
+/// What goes before messages.
+#[derive(Debug)]
+pub(crate) enum Urgent {
+    Control(Control),
+    /// Comes once each time it is given, after all control.
+    Halt(Halt),
+}
+
+/// Why a message did not go in.
+pub(crate) enum Refusal<M> {
+    Full(M),
+    Closed(M),
+}
+
+/// Messages that the actor has taken, and begins one by one.
+pub(crate) type Batch<M> = VecDeque<M>;
+
+// In this order: what senders write and what the actor writes alone lie on different lines of the cache.
+#[repr(C)]
+pub(crate) struct Inbox<M> {
+    lanes: Mutex<Lanes<M>>,
+    settings: Mailbox,
+    /// How many messages the actor has taken and not begun. Only the actor writes it.
+    taken: AtomicUsize,
+    /// Control or a halt waits; changes with the lock held.
+    urgent: AtomicBool,
+    /// Senders wait for room; changes with the lock held.
+    crowded: AtomicBool,
+}
+
+struct Lanes<M> {
+    messages: VecDeque<M>,
+    /// What `taken` was when it was last looked at; never less than it is.
+    taken: usize,
+    /// Of the actor, when it sleeps.
+    sleeper: Option<Waker>,
+    /// Messages wake it, not only control.
+    light_sleep: bool,
+    halt: Option<Halt>,
+    /// No more messages; control still comes in.
+    closed: bool,
+    rare: Option<Box<Rare>>,
+}
+
+/// What most mailboxes never have.
+#[derive(Default)]
+struct Rare {
+    control: VecDeque<Control>,
+    senders: Queue,
+}
+
+impl<M> Inbox<M> {
+    pub(crate) const fn new(settings: Mailbox) -> Self {
+        let lanes = Lanes {
+            messages: VecDeque::new(),
+            taken: 0,
+            sleeper: None,
+            light_sleep: false,
+            halt: None,
+            closed: false,
+            rare: None,
+        };
+        Self {
+            lanes: Mutex::new(lanes),
+            settings,
+            taken: AtomicUsize::new(0),
+            urgent: AtomicBool::new(false),
+            crowded: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &Mailbox {
+        &self.settings
+    }
+
+    /// Puts a message in if there is room, and nobody waits for it.
+    pub(crate) fn offer(&self, message: M) -> Result<(), Refusal<M>> {
+        let mut lanes = self.lanes();
+        if lanes.closed {
+            return Err(Refusal::Closed(message));
+        }
+        if !self.has_room(&mut lanes) || self.crowded.load(Ordering::Relaxed) {
+            return Err(Refusal::Full(message));
+        }
+        self.push(lanes, message);
+        Ok(())
+    }
+
+    /// Puts a message in when there is room; senders that wait are served in their order.
+    ///
+    /// # Cancel safety
+    /// The message is not in when the future is dropped before it is done.
+    pub(crate) async fn wait_for_room(&self, message: M) -> Result<(), Refusal<M>> {
+        let mut place = Place { inbox: self, ticket: None };
+        let mut message = Some(message);
+        std::future::poll_fn(|cx| place.poll(&mut message, cx)).await
+    }
+
+    pub(crate) fn control(&self, control: Control) {
+        let mut lanes = self.lanes();
+        lanes.rare().control.push_back(control);
+        self.urgent.store(true, Ordering::Release);
+        wake(lanes);
+    }
+
+    /// Takes no more messages, and has the actor stop.
+    pub(crate) fn halt(&self, halt: Halt) {
+        let mut lanes = self.lanes();
+        lanes.closed = true;
+        lanes.halt = lanes.halt.max(Some(halt));
+        self.urgent.store(true, Ordering::Release);
+        let waiting: Vec<_> = match &lanes.rare {
+            Some(rare) => rare.senders.waiting().cloned().collect(),
+            None => Vec::new(),
+        };
+        wake(lanes);
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lanes().closed
+    }
+
+    /// Whether there is room for one more than the messages that wait, and the places that are held free.
+    fn has_room(&self, lanes: &mut Lanes<M>) -> bool {
+        let held = lanes.rare.as_ref().map_or(0, |rare| rare.senders.held());
+        let waiting = lanes.messages.len() + held;
+        let capacity = self.settings.most();
+        if waiting + lanes.taken < capacity {
+            return true;
+        }
+        // Looked at only when it matters: the actor writes it all the time.
+        lanes.taken = self.taken.load(Ordering::Acquire);
+        waiting + lanes.taken < capacity
+    }
+
+    fn push(&self, mut lanes: MutexGuard<'_, Lanes<M>>, message: M) {
+        lanes.messages.push_back(message);
+        if lanes.light_sleep {
+            wake(lanes);
+        }
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes<M>> {
+        // The lanes are whole at every point where their holder could panic.
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What only the actor itself calls.
+impl<M> Inbox<M> {
+    /// What goes before messages, if there is something.
+    pub(crate) fn next_urgent(&self) -> Option<Urgent> {
+        if !self.urgent.load(Ordering::Acquire) {
+            return None;
+        }
+        let mut lanes = self.lanes();
+        let lanes = &mut *lanes;
+        let control = lanes.rare.as_mut().and_then(|rare| rare.control.pop_front()).map(Urgent::Control);
+        let next = control.or_else(|| lanes.halt.take().map(Urgent::Halt));
+        if lanes.halt.is_none() && lanes.rare.as_ref().is_none_or(|rare| rare.control.is_empty()) {
+            self.urgent.store(false, Ordering::Release);
+        }
+        next
+    }
+
+    /// The next message. It no longer waits.
+    pub(crate) fn begin_next(&self, batch: &mut Batch<M>) -> Option<M> {
+        if batch.is_empty() {
+            let mut lanes = self.lanes();
+            if lanes.messages.len() <= 1 {
+                // Alone, it needs no second buffer.
+                return lanes.messages.pop_front();
+            }
+            swap(&mut lanes.messages, batch);
+            lanes.taken = batch.len();
+            // Before the lock is free: nobody may believe that those are gone which have moved.
+            self.taken.store(batch.len(), Ordering::Relaxed);
+        }
+        let message = batch.pop_front();
+        self.taken.store(batch.len(), Ordering::Release);
+        message
+    }
+
+    /// Lets in the senders that wait, as many as there is room for. The actor calls it whenever it gives its thread away: as long
+    /// as it does not, it begins one message after the other, and nobody can tell when there was room first.
+    pub(crate) fn let_in(&self) {
+        if self.settings.overflow() != Overflow::Wait {
+            return;
+        }
+        // Either this sees that senders wait, or they have seen the messages that were begun.
+        fence(Ordering::SeqCst);
+        while self.crowded.load(Ordering::Relaxed) {
+            let mut lanes = self.lanes();
+            if !self.has_room(&mut lanes) {
+                return;
+            }
+            let Some(sender) = lanes.rare().senders.serve() else { return };
+            drop(lanes);
+            sender.wake();
+        }
+    }
+
+    pub(crate) fn is_empty(&self, batch: &Batch<M>) -> bool {
+        batch.is_empty() && self.lanes().messages.is_empty()
+    }
+
+    /// Sleeps unless there is something to do: messages only if it heeds them now. Memory of a burst is given back.
+    pub(crate) fn sleep(&self, batch: &mut Batch<M>, heeds_messages: bool, cx: &Context<'_>) -> Poll<()> {
+        let mut lanes = self.lanes();
+        if self.crowded.load(Ordering::Relaxed) {
+            drop(lanes);
+            self.let_in();
+            lanes = self.lanes();
+        }
+        if self.urgent.load(Ordering::Relaxed) || heeds_messages && !lanes.messages.is_empty() {
+            return Poll::Ready(());
+        }
+        for buffer in [&mut lanes.messages, batch] {
+            if buffer.is_empty() && buffer.capacity() > KEPT {
+                *buffer = VecDeque::new();
+            }
+        }
+        lanes.light_sleep = heeds_messages;
+        match &mut lanes.sleeper {
+            Some(sleeper) => sleeper.clone_from(cx.waker()),
+            None => lanes.sleeper = Some(cx.waker().clone()),
+        }
+        Poll::Pending
+    }
+
+    /// Closes for good, and gives what is left.
+    pub(crate) fn close(&self, batch: &mut Batch<M>) -> VecDeque<M> {
+        self.halt(Halt::Now);
+        let mut lanes = self.lanes();
+        if let Some(rare) = &mut lanes.rare {
+            rare.control.clear();
+        }
+        let mut left = take(batch);
+        left.append(&mut lanes.messages);
+        left
+    }
+}
+
+/// Wakes the actor if it sleeps.
+fn wake<M>(mut lanes: MutexGuard<'_, Lanes<M>>) {
+    let sleeper = lanes.sleeper.take();
+    lanes.light_sleep = false;
+    // Without the lock: the actor will want it.
+    drop(lanes);
+    if let Some(sleeper) = sleeper {
+        sleeper.wake();
+    }
+}
+
+impl<M> Lanes<M> {
+    fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+}
+
+/// Where a sender stands in the queue.
+struct Place<'a, M> {
+    inbox: &'a Inbox<M>,
+    ticket: Option<Ticket>,
+}
+
+impl<M> Place<'_, M> {
+    fn poll(&mut self, message: &mut Option<M>, cx: &Context<'_>) -> Poll<Result<(), Refusal<M>>> {
+        let inbox = self.inbox;
+        let mut lanes = inbox.lanes();
+        // It is there until this is done.
+        let Some(waits) = message.take() else { return Poll::Pending };
+        if lanes.closed {
+            return Poll::Ready(Err(Refusal::Closed(waits)));
+        }
+        let may_enter = match self.ticket {
+            Some(ticket) => lanes.rare().senders.is_served(ticket, cx.waker()),
+            None => {
+                let first = !inbox.crowded.swap(true, Ordering::Relaxed);
+                // Either this sees the messages that were begun, or the actor sees that senders wait.
+                fence(Ordering::SeqCst);
+                let free = first && inbox.has_room(&mut lanes);
+                self.ticket = Some(lanes.rare().senders.join(cx.waker().clone()));
+                free
+            }
+        };
+        if !may_enter {
+            *message = Some(waits);
+            return Poll::Pending;
+        }
+        self.leave(&mut lanes);
+        inbox.push(lanes, waits);
+        Poll::Ready(Ok(()))
+    }
+
+    fn leave(&mut self, lanes: &mut Lanes<M>) {
+        if let Some(ticket) = self.ticket.take() {
+            let senders = &mut lanes.rare().senders;
+            senders.leave(ticket);
+            if senders.is_empty() {
+                self.inbox.crowded.store(false, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+impl<M> Drop for Place<'_, M> {
+    fn drop(&mut self) {
+        if self.ticket.is_none() {
+            return;
+        }
+        self.leave(&mut self.inbox.lanes());
+        // The place that it had is the next one's.
+        self.inbox.let_in();
+    }
+}
+
+/// Places that an empty mailbox may keep allocated.
+const KEPT: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::iter::from_fn;
+
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::plain::{ActorId, ActorPath, TerminationReason};
+
+    fn next<M>(inbox: &Inbox<M>) -> Option<M> {
+        inbox.begin_next(&mut Batch::new())
+    }
+
+    fn sleeps<M>(inbox: &Inbox<M>, batch: &mut Batch<M>) -> bool {
+        poll_fn(|cx| inbox.sleep(batch, true, cx)).now_or_never().is_none()
+    }
+
+    #[test]
+    fn a_full_mailbox_says_so_and_has_room_again_after_a_message_was_taken() {
+        let inbox = Inbox::new(Mailbox::bounded(1));
+        assert!(inbox.offer(1).is_ok());
+        assert!(matches!(inbox.offer(2), Err(Refusal::Full(2))));
+        assert_eq!(next(&inbox), Some(1));
+        assert!(inbox.offer(3).is_ok());
+    }
+
+    #[test]
+    fn what_was_taken_and_not_begun_takes_room() {
+        let (inbox, mut batch) = (Inbox::new(Mailbox::bounded(3)), Batch::new());
+        for n in 0..3 {
+            assert!(inbox.offer(n).is_ok());
+        }
+        for n in 0..9 {
+            assert_eq!(inbox.begin_next(&mut batch), Some(n));
+            assert!(inbox.offer(n + 3).is_ok(), "one was begun");
+            assert!(matches!(inbox.offer(99), Err(Refusal::Full(99))), "and only one");
+        }
+        assert_eq!(from_fn(|| inbox.begin_next(&mut batch)).collect::<Vec<_>>(), [9, 10, 11]);
+        assert!(inbox.is_empty(&batch));
+    }
+
+    #[test]
+    fn an_unbounded_mailbox_takes_all_and_gives_memory_back() {
+        let (inbox, mut batch) = (Inbox::new(Mailbox::unbounded()), Batch::new());
+        for _ in 0..2 {
+            for n in 0..10_000 {
+                assert!(inbox.offer(n).is_ok());
+            }
+            assert_eq!(from_fn(|| inbox.begin_next(&mut batch)).count(), 10_000);
+        }
+        assert!(sleeps(&inbox, &mut batch));
+        assert_eq!((inbox.lanes().messages.capacity(), batch.capacity()), (0, 0));
+    }
+
+    #[test]
+    fn control_goes_into_a_full_and_into_a_closed_mailbox() {
+        let inbox = Inbox::new(Mailbox::bounded(1));
+        assert!(inbox.offer(1).is_ok());
+        let path = ActorPath::root("s");
+        let gone = Terminated { path, id: ActorId(1), reason: TerminationReason::Stopped };
+        inbox.control(Control::Terminated(gone.clone()));
+        inbox.halt(Halt::Drain);
+        inbox.control(Control::ChildGone(gone));
+        assert!(matches!(inbox.offer(2), Err(Refusal::Closed(2))));
+        assert!(matches!(inbox.next_urgent(), Some(Urgent::Control(Control::Terminated(_)))));
+        assert!(matches!(inbox.next_urgent(), Some(Urgent::Control(Control::ChildGone(_)))));
+        assert!(matches!(inbox.next_urgent(), Some(Urgent::Halt(Halt::Drain))));
+        assert!(inbox.next_urgent().is_none());
+        assert_eq!(next(&inbox), Some(1), "what waited is still there");
+    }
+
+    #[test]
+    fn to_stop_now_is_stronger_than_to_drain() {
+        let inbox = Inbox::<()>::new(Mailbox::default());
+        inbox.halt(Halt::Now);
+        inbox.halt(Halt::Drain);
+        assert!(matches!(inbox.next_urgent(), Some(Urgent::Halt(Halt::Now))));
+        assert!(inbox.next_urgent().is_none());
+    }
+
+    #[test]
+    fn senders_that_wait_are_let_in_in_their_order_when_the_actor_gives_its_thread_away() {
+        let (inbox, mut batch) = (Inbox::new(Mailbox::bounded(2).on_overflow(Overflow::Wait)), Batch::new());
+        assert!(inbox.offer(1).is_ok() && inbox.offer(2).is_ok());
+        let mut senders: Vec<_> = (3..6).map(|n| Box::pin(inbox.wait_for_room(n))).collect();
+        let mut poll = |n: usize| senders[n].as_mut().now_or_never().map(|let_in| let_in.is_ok());
+        assert_eq!([poll(0), poll(1), poll(2)], [None; 3]);
+        assert_eq!(inbox.begin_next(&mut batch), Some(1));
+        assert!(matches!(inbox.offer(99), Err(Refusal::Full(99))), "others wait for the room that is there");
+        inbox.let_in();
+        assert_eq!([poll(1), poll(2), poll(0)], [None, None, Some(true)]);
+        assert_eq!(inbox.begin_next(&mut batch), Some(2));
+        inbox.let_in();
+        assert_eq!([poll(2), poll(1)], [None, Some(true)]);
+        assert_eq!(from_fn(|| inbox.begin_next(&mut batch)).collect::<Vec<_>>(), [3, 4]);
+        drop(senders);
+        assert!(inbox.offer(7).is_ok(), "nobody waits any more");
+    }
+
+    #[test]
+    fn a_sender_that_gives_up_leaves_its_place_to_the_next() {
+        let inbox = Inbox::new(Mailbox::bounded(1).on_overflow(Overflow::Wait));
+        assert!(inbox.offer(1).is_ok());
+        let [mut first, mut second] = [2, 3].map(|n| Box::pin(inbox.wait_for_room(n)));
+        assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
+        assert_eq!(next(&inbox), Some(1));
+        inbox.let_in();
+        drop(first);
+        assert!(second.now_or_never().is_some_and(|let_in| let_in.is_ok()));
+        assert_eq!(next(&inbox), Some(3));
+    }
+
+    #[test]
+    fn senders_that_wait_learn_of_the_end() {
+        let inbox = Inbox::new(Mailbox::bounded(1).on_overflow(Overflow::Wait));
+        assert!(inbox.offer(1).is_ok());
+        let mut sender = Box::pin(inbox.wait_for_room(2));
+        assert!(sender.as_mut().now_or_never().is_none());
+        inbox.halt(Halt::Drain);
+        assert!(matches!(sender.now_or_never(), Some(Err(Refusal::Closed(2)))));
+    }
+}
