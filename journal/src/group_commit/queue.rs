@@ -141,6 +141,13 @@ impl Queue {
         }
     }
 
+    /// What the committer commits next, when something waits; before it is done with the commit before, which
+    /// keeps callers from beginning one.
+    pub(super) fn next_batch(&self, settings: &GroupCommitSettings) -> Option<Vec<Call>> {
+        let batch = self.lock().take(settings);
+        (!batch.is_empty()).then_some(batch)
+    }
+
     fn leader_gone(&self, begun: Option<(Commit, oneshot::Sender<Answers>)>) {
         let mut state = self.lock();
         if state.abandoned {
