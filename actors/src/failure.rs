@@ -15,7 +15,7 @@ use crate::plain::DeadLetterReason;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskError<R> {
     /// The domain says no; state and journal are untouched.
-    #[error("rejected by the domain")]
+    #[error("rejected by the domain: {0:?}")]
     Rejected(R),
     /// The command was certainly not carried out.
     #[error(transparent)]

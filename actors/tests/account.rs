@@ -80,7 +80,9 @@ async fn an_account_survives_its_node() {
     let alice = node.entity::<Account>("alice");
     assert_eq!(alice.ask(Deposit { cents: 100 }).await, Ok(100));
     assert_eq!(alice.ask(Withdraw { cents: 30 }).await, Ok(70));
-    assert_eq!(alice.ask(Withdraw { cents: 71 }).await, Err(AskError::Rejected(Overdrawn { by: 1 })));
+    let refused = alice.ask(Withdraw { cents: 71 }).await.unwrap_err();
+    assert_eq!(refused, AskError::Rejected(Overdrawn { by: 1 }));
+    assert_eq!(refused.to_string(), "rejected by the domain: Overdrawn { by: 1 }");
     node.shutdown().await;
 
     let node = Node::builder("bank").entity::<Account>().start(stores.clone()).await.unwrap();

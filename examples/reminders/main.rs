@@ -7,7 +7,8 @@
 //! ```
 //!
 //! It reads commands from standard input and answers each on standard output when it is on disk: `issued i-1`, `paid i-1`,
-//! or `failed i-1 …`; then send the same line again, it counts once. `ready` says that it has begun, `reminding i-1` that
+//! `failed i-1 rejected …` with the reason, or `failed i-1 …`; then send the same line again, it counts once. Lines are
+//! carried out side by side: pay when it is issued. `ready` says that it has begun, `reminding i-1` that
 //! a reminder is being sent; what came of that is in the journal. End it with the end of its input, or as you like.
 //!
 //! | file | what |

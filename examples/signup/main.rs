@@ -13,6 +13,7 @@
 //! | `taken u-1` | tell the user; another user has the address |
 //! | `expired u-1` | sign up again with a new id: it took so long that another was let through |
 //! | `busy u-1` | send it again later: another user is signing up with the address |
+//! | `failed u-1 rejected …` | nothing: the user is registered with another address |
 //! | `failed u-1 …` | send it again: nobody knows what came of it, and it counts once |
 //!
 //! `ready` says that it has begun. End it with the end of its input, or as you like.
