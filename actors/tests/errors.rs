@@ -38,7 +38,7 @@ fn the_page_of_errors_names_every_error_and_variant() {
     let guide = std::fs::read_to_string(format!("{docs}/guide/errors.md")).unwrap();
     let sources = [
         include_str!("../src/failure.rs"),
-        include_str!("../src/node.rs"),
+        include_str!("../src/node/builder.rs"),
         include_str!("../src/requests.rs"),
         include_str!("../src/plain/failure.rs"),
         include_str!("../src/plain/circuit_breaker.rs"),
