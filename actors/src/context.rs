@@ -44,7 +44,7 @@ impl<A: Handle<C>, C: Command> Context<A, C> {
         match self.scope.ids.get(drawn) {
             Some(id) => *id,
             None => {
-                let id = self.entity.environment.ids.new_id(self.scope.now);
+                let id = self.entity.surroundings.environment.ids.new_id(self.scope.now);
                 self.scope.ids.push(id);
                 id
             }
@@ -75,11 +75,11 @@ impl<A: Handle<C>, C: Command> Context<A, C> {
     pub fn service<T: Send + Sync + 'static>(&self) -> Arc<T> {
         let name = std::any::type_name::<T>();
         assert!(
-            self.entity.needs.declares::<T>(),
+            self.entity.surroundings.needs.declares::<T>(),
             "service {name} is used but not declared: add `needs.service::<{name}>()` to `services` of kind {:?}",
             A::KIND
         );
-        match self.entity.services.get::<T>() {
+        match self.entity.surroundings.services.get::<T>() {
             Some(service) => service,
             None => unreachable!("a node does not start while a declared service is missing"),
         }
@@ -123,7 +123,7 @@ impl<A: Handle<C>, C: Command> Context<A, C> {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        Run::new(work, self.entity.work_limit)
+        Run::new(work, self.entity.surroundings.work_limit)
     }
 }
 
@@ -141,8 +141,14 @@ impl<A: Handle<C>, C: Command> fmt::Debug for Context<A, C> {
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub(crate) persistence_id: PersistenceId,
+    pub(crate) surroundings: Arc<Surroundings>,
+}
+
+/// What the entities of a kind are given.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
     pub(crate) services: Services,
-    pub(crate) needs: Arc<ServiceNeeds>,
+    pub(crate) needs: ServiceNeeds,
     pub(crate) environment: Environment,
     pub(crate) work_limit: Duration,
 }

@@ -7,17 +7,16 @@ use annals_migrations::StateAdapter;
 use annals_snapshot::{Retention, Snapshot};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use crate::context::Identity;
+use crate::context::{Identity, Surroundings};
 use crate::delivery::Delivery;
 use crate::driver::Driver;
 use crate::entity::Rules;
+use crate::inbox::{Inbox, Refusal};
 use crate::left_alone::{LeftAlone, Remembered};
 use crate::node::Shared;
-use crate::services::Services;
-use crate::{Failure, Kind, PersistentActor, ServiceNeeds, StartError};
+use crate::{Failure, Kind, PersistentActor, StartError};
 
 /// The entities of one kind that are in memory.
 ///
@@ -29,8 +28,7 @@ pub(crate) struct Entities<A: PersistentActor> {
     pub(crate) passivate_after: Option<Duration>,
     pub(crate) work_limit: Duration,
     retention: Retention,
-    services: Services,
-    needs: Arc<ServiceNeeds>,
+    surroundings: Arc<Surroundings>,
     mailbox: usize,
     hasher: RandomState,
     parts: Vec<Mutex<Part<A>>>,
@@ -51,7 +49,7 @@ impl<A: PersistentActor> Default for Part<A> {
 /// An entity in memory, from outside.
 struct Resident<A: PersistentActor> {
     id: PersistenceId,
-    mailbox: mpsc::Sender<Box<dyn Delivery<A>>>,
+    inbox: Arc<Inbox<A>>,
     /// What a test's crash ends.
     #[cfg(feature = "testing")]
     task: tokio::task::JoinHandle<()>,
@@ -72,14 +70,19 @@ impl<A: PersistentActor> Entities<A> {
             limits: node.journal.limits(),
             bounds: kind.bounds,
         };
+        let surroundings = Surroundings {
+            services: kind.services,
+            needs: Kind::<A>::needs(),
+            environment: node.environment.clone(),
+            work_limit: kind.work_limit,
+        };
         Ok(Self {
             node,
             rules: Arc::new(rules),
             passivate_after: kind.passivate_after,
             work_limit: kind.work_limit,
             retention: kind.retention,
-            services: kind.services,
-            needs: Arc::new(Kind::<A>::needs()),
+            surroundings: Arc::new(surroundings),
             mailbox: kind.mailbox,
             hasher: RandomState::new(),
             parts: (0..PARTS).map(|_| Mutex::default()).collect(),
@@ -91,13 +94,7 @@ impl<A: PersistentActor> Entities<A> {
     }
 
     pub(crate) fn identity(&self, id: &PersistenceId) -> Arc<Identity> {
-        Arc::new(Identity {
-            persistence_id: id.clone(),
-            services: self.services.clone(),
-            needs: Arc::clone(&self.needs),
-            environment: self.node.environment.clone(),
-            work_limit: self.work_limit,
-        })
+        Arc::new(Identity { persistence_id: id.clone(), surroundings: Arc::clone(&self.surroundings) })
     }
 
     /// The hash of an id that [`Entities::deliver`] wants, so that a reference computes it once.
@@ -112,19 +109,20 @@ impl<A: PersistentActor> Entities<A> {
         hash: u64,
         delivery: Box<dyn Delivery<A>>,
     ) -> Result<(), Failure> {
-        if self.node.stop.is_cancelled() {
+        let mut part = self.part(hash);
+        // Under the lock, so that whoever is not refused here is told to stop by the caretaker.
+        if self.node.refuses_commands() {
             return Err(Failure::Stopping { persistence_id: id.clone() });
         }
-        let mut part = self.part(hash);
         let Part { residents, left_alone } = &mut *part;
         let (vacant, delivery) =
             match residents.entry(hash, |resident| resident.id == *id, |resident| self.hash(&resident.id)) {
-                Entry::Occupied(resident) => match resident.get().mailbox.try_send(delivery) {
+                Entry::Occupied(resident) => match resident.get().inbox.send(delivery, self.mailbox) {
                     Ok(()) => {
                         self.node.metrics.mailbox_depth.increment(1.0);
                         return Ok(());
                     }
-                    Err(mpsc::error::TrySendError::Full(_)) => {
+                    Err(Refusal::Full) => {
                         self.node.metrics.failures.increment(1);
                         return Err(Failure::MailboxFull {
                             persistence_id: id.clone(),
@@ -132,26 +130,32 @@ impl<A: PersistentActor> Entities<A> {
                         });
                     }
                     // Its task has ended without leaving, which only a panic of ours can do: a new one takes over.
-                    Err(mpsc::error::TrySendError::Closed(delivery)) => (resident.remove().1, delivery),
+                    Err(Refusal::Closed(delivery)) => (resident.remove().1, delivery),
                 },
                 Entry::Vacant(vacant) => (vacant, delivery),
             };
         let supervision = left_alone.wake(id, Instant::now()).inspect_err(|_| {
             self.node.metrics.failures.increment(1);
         })?;
-        let (mailbox, receiver) = mpsc::channel(self.mailbox);
-        // A fresh mailbox has room.
-        let _ = mailbox.try_send(delivery);
+        let inbox = Arc::new(Inbox::with(delivery));
         self.node.metrics.mailbox_depth.increment(1.0);
-        let driver = Driver::new(id.clone(), Arc::clone(self), receiver, supervision);
-        let _task = self.node.tasks.spawn(driver.run());
+        let driver = Driver::new(id, Arc::clone(self), Arc::clone(&inbox), supervision);
+        let _task = self.node.tasks.spawn(driver);
         vacant.insert(Resident {
             id: id.clone(),
-            mailbox,
+            inbox,
             #[cfg(feature = "testing")]
             task: _task,
         });
         Ok(())
+    }
+
+    /// Goes through the inboxes of all entities in memory, holding up those of one part at a time.
+    pub(crate) fn each(&self, mut visit: impl FnMut(&Inbox<A>)) {
+        for part in &self.parts {
+            let part = part.lock().unwrap_or_else(PoisonError::into_inner);
+            part.residents.iter().for_each(|resident| visit(&resident.inbox));
+        }
     }
 
     /// Takes an entity out of the map when `leaves` says so under the lock.

@@ -36,10 +36,12 @@ pub mod telemetry;
 pub mod testing;
 
 mod answer;
+mod caretaker;
 mod delivery;
 mod driver;
 mod entities;
 mod entity;
+mod inbox;
 mod left_alone;
 mod panic;
 mod patience;

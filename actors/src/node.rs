@@ -58,7 +58,9 @@ pub(crate) struct Shared {
     pub(crate) ask_timeout: Duration,
     pub(crate) environment: Environment,
     pub(crate) metrics: ActorMetrics,
+    /// Tells caretakers that the node stops; [`Shared::refuses_commands`] is cheaper to ask.
     pub(crate) stop: CancellationToken,
+    refuses_commands: AtomicBool,
     pub(crate) tasks: TaskTracker,
     system: ActorSystem,
     actors_stop_within: Duration,
@@ -99,7 +101,7 @@ impl Node {
     /// Refuses commands from now on, as a process that is gone does.
     #[cfg(feature = "testing")]
     pub(crate) fn is_gone(&self) {
-        self.shared.stop.cancel();
+        self.shared.refuse_commands();
     }
 
     /// The node's name.
@@ -162,11 +164,21 @@ impl Node {
 }
 
 impl Shared {
+    /// Refuses commands from now on, and has the entities stop.
+    fn refuse_commands(&self) {
+        self.refuses_commands.store(true, Ordering::SeqCst);
+        self.stop.cancel();
+    }
+
+    pub(crate) fn refuses_commands(&self) -> bool {
+        self.refuses_commands.load(Ordering::Relaxed)
+    }
+
     async fn shutdown(&self) {
         if let Err(late) = self.system.shutdown(self.actors_stop_within).await {
             tracing::warn!(node = self.name, %late, "plain actors did not stop in time: the node stops without them");
         }
-        self.stop.cancel();
+        self.refuse_commands();
         self.tasks.close();
         self.tasks.wait().await;
         self.commits.shutdown().await;

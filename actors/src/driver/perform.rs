@@ -1,13 +1,15 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use annals_journal::{Journal, JournalError, JournalExt, ReplayRange};
+use annals_journal::{Journal, JournalError, JournalExt, ReplayRange, Token};
+use annals_snapshot::SnapshotError;
 use futures::FutureExt;
-use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout};
-use tracing::{Instrument, Span, debug, error};
+use tracing::{Instrument, debug, error};
 
-use super::{Driver, Step};
+use super::errands::Errands;
+use super::recovering::{Recovering, Step};
+use super::{Driver, Ending};
 use crate::PersistentActor;
 use crate::entity::{Action, Input, WorkOutput};
 use crate::panic::message;
@@ -16,153 +18,158 @@ use crate::telemetry::RECOVERY_SPAN;
 impl<A: PersistentActor> Driver<A> {
     /// Performs the entity's actions.
     pub(super) fn perform(&mut self) {
-        let node = Arc::clone(&self.entities.node);
-        for action in self.entity.actions() {
-            match action {
-                Action::Write(write) => self.writes.issue(&node.journal, write),
-                Action::Release(delivery, effects) => {
-                    if delivery.release() {
-                        node.metrics.rejections.increment(1);
-                    }
-                    self.side_effects.extend(effects);
-                }
-                Action::Fail(delivery, failure) => node.fail(&self.id, delivery, failure),
-                Action::Unknown(delivery) => {
-                    node.metrics.unknown_outcomes.increment(1);
-                    delivery.unknown(&self.id);
-                }
-                Action::RefuseMailbox(failure) => {
-                    while let Ok(delivery) = self.mailbox.try_recv() {
-                        node.metrics.mailbox_depth.decrement(1.0);
-                        node.fail(&self.id, delivery, failure.clone());
-                    }
-                    self.failure = Some(failure);
-                }
-                Action::Claim(token) => {
-                    let (journal, id) = (Arc::clone(&node.journal), self.id.clone());
-                    let (limit, permits) = (node.recovery_timeout, Arc::clone(&node.recoveries));
-                    let held = self.permit.take();
-                    if self.recovery.is_none() {
-                        self.recovery_began = Instant::now();
-                        self.recovery = tracing::info_span!(
-                            RECOVERY_SPAN,
-                            persistence_id = self.id.as_str(),
-                            seq_nr = tracing::field::Empty,
-                        );
-                    }
-                    self.step = Step::Once(
-                        async move {
-                            let permit = match held {
-                                Some(permit) => Some(permit),
-                                // Closed only when the node is gone; then there is nobody to bound.
-                                None => permits.acquire_owned().await.ok(),
-                            };
-                            let claimed = match timeout(limit, journal.claim(&id, token)).await {
-                                Ok(claimed) => claimed,
-                                Err(_) => Err(JournalError::Unknown {
-                                    reason: format!("no answer to a claim within {limit:?}"),
-                                    source: None,
-                                }),
-                            };
-                            (Input::Claimed(claimed), permit)
-                        }
-                        .instrument(self.recovery.clone())
-                        .boxed(),
-                    );
-                }
-                Action::Load(at_most) => {
-                    let (keeper, id, limit) =
-                        (Arc::clone(&node.snapshots), self.id.clone(), node.recovery_timeout);
-                    let permit = self.permit.take();
-                    self.step = Step::Once(
-                        async move {
-                            let loaded = match timeout(limit, keeper.load(&id, at_most)).await {
-                                Ok(loaded) => loaded,
-                                Err(_) => Err(annals_snapshot::SnapshotError::Unavailable {
-                                    reason: format!("no answer to a load within {limit:?}"),
-                                    source: None,
-                                }),
-                            };
-                            (Input::Loaded(loaded), permit)
-                        }
-                        .instrument(self.recovery.clone())
-                        .boxed(),
-                    );
-                }
-                Action::Replay(from, to) => {
-                    self.step =
-                        Step::Replay(node.journal.replay(ReplayRange::all(&self.id).from(from).to(to)));
-                }
-                Action::ForgetWrites => self.writes.forget(),
-                Action::Work(work, limit) => {
-                    self.work = Some(
-                        async move {
-                            match timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
-                                Ok(Ok(output)) => WorkOutput::Done(output),
-                                Ok(Err(panic)) => WorkOutput::Panicked(message(&*panic)),
-                                Err(_) => WorkOutput::TimedOut,
-                            }
-                        }
-                        .boxed(),
-                    );
-                }
-                Action::CancelWork => self.work = None,
-                Action::Save(snapshot) => {
-                    let entities = Arc::clone(&self.entities);
-                    self.save =
-                        Some(async move { Input::Saved { stored: entities.save(*snapshot).await } }.boxed());
-                }
-                Action::LeaveAlone(pause) => {
-                    let pause = self.entities.spread(&self.id, pause);
-                    self.left_alone = Some(Instant::now() + pause);
-                }
-                Action::Rest(pause) => {
-                    self.permit = None;
-                    // Those that rest for one reason do not come back together.
-                    let pause = self.entities.spread(&self.id, pause);
-                    self.step = Step::Once(
-                        async move {
-                            tokio::time::sleep(pause).await;
-                            (Input::Rested, None)
-                        }
-                        .boxed(),
-                    );
-                }
-                Action::Ready { replayed, snapshot } => {
-                    self.permit = None;
-                    self.step = Step::None;
-                    self.failure = None;
-                    let took = self.recovery_began.elapsed();
-                    node.metrics.recoveries.increment(1);
-                    node.metrics.recovered_events.increment(replayed);
-                    node.metrics.recovery_seconds.record(took.as_secs_f64());
-                    debug!(persistence_id = %self.id, replayed, snapshot = snapshot.get(), ?took, "recovered");
-                    self.recovery = Span::none();
-                }
-                Action::Report(report) => report.say(&self.id, &node),
-                Action::Stop(reason) => {
-                    self.recovery = Span::none();
-                    self.permit = None;
-                    self.step = Step::None;
-                    self.stop = Some(reason);
-                }
+        if self.entity.has_actions() {
+            let mut actions = self.entity.take_actions();
+            for action in actions.drain(..) {
+                self.perform_one(action);
+            }
+            self.entity.reuse(actions);
+            let held = self.entity.held();
+            if held != self.held {
+                self.entities.node.metrics.held_replies.increment(held as f64 - self.held as f64);
+                self.held = held;
             }
         }
-        let held = self.entity.held();
-        if held != self.held {
-            node.metrics.held_replies.increment(held as f64 - self.held as f64);
-            self.held = held;
-        }
-        if self.side_effect.is_none() {
-            self.side_effect = self.next_side_effect();
+        self.begin_side_effect();
+    }
+
+    fn perform_one(&mut self, action: Action<A>) {
+        let (node, id) = (&self.entities.node, &self.identity.persistence_id);
+        match action {
+            Action::Write(write) => self.writes.issue(&node.journal, write),
+            Action::Release(delivery, effects) => {
+                if delivery.release() {
+                    node.metrics.rejections.increment(1);
+                }
+                if !effects.is_empty() {
+                    self.errands().side_effects.extend(effects);
+                }
+            }
+            Action::Fail(delivery, failure) => node.fail(id, delivery, failure),
+            Action::Unknown(delivery) => {
+                node.metrics.unknown_outcomes.increment(1);
+                delivery.unknown(id);
+            }
+            Action::RefuseMailbox(failure) => {
+                while let Some(delivery) = self.inbox.pop() {
+                    node.metrics.mailbox_depth.decrement(1.0);
+                    node.fail(id, delivery, failure.clone());
+                }
+                self.failure = Some(Box::new(failure));
+            }
+            Action::Claim(token) => self.claim(token),
+            Action::Load(at_most) => {
+                let (keeper, id) = (Arc::clone(&node.snapshots), id.clone());
+                let limit = node.recovery_timeout;
+                let recovering = self.recovering();
+                let permit = recovering.permit.take();
+                let load = async move {
+                    let loaded = match timeout(limit, keeper.load(&id, at_most)).await {
+                        Ok(loaded) => loaded,
+                        Err(_) => Err(SnapshotError::Unavailable {
+                            reason: format!("no answer to a load within {limit:?}"),
+                            source: None,
+                        }),
+                    };
+                    (Input::Loaded(loaded), permit)
+                };
+                recovering.step = Step::Once(load.instrument(recovering.span()).boxed());
+            }
+            Action::Replay(from, to) => {
+                let replay = node.journal.replay(ReplayRange::all(id).from(from).to(to));
+                self.recovering().step = Step::Replay(replay);
+            }
+            Action::ForgetWrites => self.writes.forget(),
+            Action::Work(work, limit) => {
+                let work = async move {
+                    match timeout(limit, AssertUnwindSafe(work).catch_unwind()).await {
+                        Ok(Ok(output)) => WorkOutput::Done(output),
+                        Ok(Err(panic)) => WorkOutput::Panicked(message(&*panic)),
+                        Err(_) => WorkOutput::TimedOut,
+                    }
+                };
+                self.errands().work = Some(work.boxed());
+            }
+            Action::CancelWork => {
+                if let Some(errands) = &mut self.errands {
+                    errands.work = None;
+                }
+            }
+            Action::Save(snapshot) => {
+                let entities = Arc::clone(&self.entities);
+                let save = async move { Input::Saved { stored: entities.save(*snapshot).await } };
+                self.errands().save = Some(save.boxed());
+            }
+            Action::LeaveAlone(pause) => {
+                let until = Instant::now() + self.entities.spread(id, pause);
+                self.ending().left_alone = Some(until);
+            }
+            Action::Rest(pause) => {
+                // Those that rest for one reason do not come back together.
+                let pause = self.entities.spread(id, pause);
+                let recovering = self.recovering();
+                recovering.permit = None;
+                let rest = async move {
+                    tokio::time::sleep(pause).await;
+                    (Input::Rested, None)
+                };
+                recovering.step = Step::Once(rest.boxed());
+            }
+            Action::Ready { replayed, snapshot } => {
+                self.failure = None;
+                let began = self.recovering.take().and_then(|recovering| recovering.episode);
+                let took = began.map(|(began, _)| began.elapsed()).unwrap_or_default();
+                node.metrics.recoveries.increment(1);
+                node.metrics.recovered_events.increment(replayed);
+                node.metrics.recovery_seconds.record(took.as_secs_f64());
+                debug!(persistence_id = %id, replayed, snapshot = snapshot.get(), ?took, "recovered");
+            }
+            Action::Report(report) => report.say(id, node),
+            Action::Stop(reason) => {
+                self.recovering = None;
+                self.ending().reason = Some(reason);
+            }
         }
     }
 
-    fn next_side_effect(&mut self) -> Option<BoxFuture<'static, ()>> {
-        let effect = self.side_effects.pop_front()?;
-        let (id, limit) = (self.id.clone(), self.entities.work_limit);
-        Some(
-            async move {
+    fn claim(&mut self, token: Token) {
+        let (node, id) = (&self.entities.node, self.id().clone());
+        let (journal, permits) = (Arc::clone(&node.journal), Arc::clone(&node.recoveries));
+        let limit = node.recovery_timeout;
+        let recovering = self.recovering();
+        let (_, span) = recovering.episode.get_or_insert_with(|| {
+            let persistence_id = id.as_str();
+            let span = tracing::info_span!(RECOVERY_SPAN, persistence_id, seq_nr = tracing::field::Empty);
+            (Instant::now(), span)
+        });
+        let span = span.clone();
+        let held = recovering.permit.take();
+        let claim = async move {
+            let permit = match held {
+                Some(permit) => Some(permit),
+                // Closed only when the node is gone; then there is nobody to bound.
+                None => permits.acquire_owned().await.ok(),
+            };
+            let claimed = match timeout(limit, journal.claim(&id, token)).await {
+                Ok(claimed) => claimed,
+                Err(_) => Err(JournalError::Unknown {
+                    reason: format!("no answer to a claim within {limit:?}"),
+                    source: None,
+                }),
+            };
+            (Input::Claimed(claimed), permit)
+        };
+        recovering.step = Step::Once(claim.instrument(span).boxed());
+    }
+
+    /// Side effects run one after the other.
+    fn begin_side_effect(&mut self) {
+        let Some(errands) = &mut self.errands else { return };
+        if errands.side_effect.is_none()
+            && let Some(effect) = errands.side_effects.pop_front()
+        {
+            let (id, limit) = (self.identity.persistence_id.clone(), self.entities.work_limit);
+            let run = async move {
                 match timeout(limit, AssertUnwindSafe(effect).catch_unwind()).await {
                     Ok(Ok(())) => {}
                     Ok(Err(panic)) => {
@@ -172,8 +179,20 @@ impl<A: PersistentActor> Driver<A> {
                         error!(persistence_id = %id, ?limit, "a side effect took longer than its limit and was dropped");
                     }
                 }
-            }
-            .boxed(),
-        )
+            };
+            errands.side_effect = Some(run.boxed());
+        }
+    }
+
+    fn recovering(&mut self) -> &mut Recovering<A> {
+        self.recovering.get_or_insert_with(|| Box::new(Recovering::new()))
+    }
+
+    fn errands(&mut self) -> &mut Errands<A> {
+        self.errands.get_or_insert_with(|| Box::new(Errands::new()))
+    }
+
+    fn ending(&mut self) -> &mut Ending {
+        self.ending.get_or_insert_default()
     }
 }

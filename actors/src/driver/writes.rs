@@ -61,6 +61,11 @@ impl Writes {
         Poll::Ready(answer)
     }
 
+    /// Gives back memory that no write needs.
+    pub(super) fn shrink(&mut self) {
+        self.0.shrink_to_fit();
+    }
+
     /// Stops waiting; what is on its way goes on.
     pub(super) fn forget(&mut self) {
         self.0.clear();

@@ -60,7 +60,7 @@ pub(crate) struct Entity<A: PersistentActor> {
     /// Commands to decide before any from the mailbox, oldest first.
     retry: VecDeque<Waiting<A>>,
     stash: VecDeque<Stashed<A>>,
-    lost: Option<Lost<A>>,
+    lost: Option<Box<Lost<A>>>,
     arrivals: u64,
     /// The claimed head at which recovery found no cover for deleted events.
     uncovered: Option<(SeqNr, SeqNr)>,
@@ -79,9 +79,9 @@ pub(crate) struct Entity<A: PersistentActor> {
 enum Phase<A: PersistentActor> {
     Claiming(Claiming),
     Resting,
-    Loading(Loading),
+    Loading(Box<Loading>),
     Replaying(Box<Replaying<A>>),
-    Settling(Settling),
+    Settling(Box<Settling>),
     Running(Box<Running<A>>),
     /// Recovered after a panic; commands wait.
     Pausing(Box<Running<A>>),
@@ -144,8 +144,25 @@ impl<A: PersistentActor> Entity<A> {
     }
 
     /// What is to be done since the last call, in this order.
-    pub(crate) fn actions(&mut self) -> std::vec::Drain<'_, Action<A>> {
-        self.out.drain(..)
+    pub(crate) fn take_actions(&mut self) -> Vec<Action<A>> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// Takes the emptied list back, for the next actions.
+    pub(crate) fn reuse(&mut self, actions: Vec<Action<A>>) {
+        if self.out.is_empty() {
+            self.out = actions;
+        }
+    }
+
+    /// Gives back memory that is not needed while nothing happens.
+    pub(crate) fn shrink(&mut self) {
+        self.retry.shrink_to_fit();
+        self.stash.shrink_to_fit();
+        self.out.shrink_to_fit();
+        if let Phase::Running(running) = &mut self.phase {
+            running.shrink();
+        }
     }
 
     /// Whether something is to be done.
@@ -181,7 +198,7 @@ impl<A: PersistentActor> Entity<A> {
     pub(crate) fn held(&self) -> usize {
         match &self.phase {
             Phase::Running(running) => running.held(),
-            _ => self.lost.as_ref().map_or(0, Lost::len),
+            _ => self.lost.as_ref().map_or(0, |lost| lost.len()),
         }
     }
 
@@ -355,7 +372,7 @@ impl<A: PersistentActor> Entity<A> {
         self.out.push(Action::Report(report));
         self.retry.extend(rest.undecided);
         if rest.maybe_stored {
-            self.lost = Some(Lost::new(rest.token, rest.durable, rest.held));
+            self.lost = Some(Box::new(Lost::new(rest.token, rest.durable, rest.held)));
         } else {
             let durable = rest.durable;
             self.retry.extend(rest.held.into_iter().map(Held::undo));

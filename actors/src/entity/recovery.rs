@@ -91,7 +91,7 @@ impl<A: PersistentActor> Entity<A> {
                     // A newer owner has claimed: what is stored now is all that there will be from us.
                     Some(lost) => {
                         self.out.push(Action::Replay(lost.first_unknown(), lost.last()));
-                        self.phase = Phase::Settling(Settling { failure });
+                        self.phase = Phase::Settling(Box::new(Settling { failure }));
                     }
                     None => self.halt(StopReason::Fenced, &failure),
                 }
@@ -119,12 +119,13 @@ impl<A: PersistentActor> Entity<A> {
             self.replay(now, loading.token, loading.head, None);
         } else {
             self.out.push(Action::Load(loading.at_most));
-            self.phase = Phase::Loading(loading);
+            self.phase = Phase::Loading(Box::new(loading));
         }
     }
 
     pub(super) fn loaded(&mut self, now: Timestamp, result: Result<Option<Snapshot>, SnapshotError>) {
-        let Phase::Loading(Loading { token, head, at_most }) = self.phase else { return };
+        let Phase::Loading(loading) = &self.phase else { return };
+        let Loading { token, head, at_most } = **loading;
         match result {
             Ok(None) => self.replay(now, token, head, None),
             Ok(Some(snapshot)) => match self.usable(&snapshot, head, at_most) {
@@ -349,7 +350,7 @@ impl<A: PersistentActor> Entity<A> {
     fn settling(
         &mut self,
         now: Timestamp,
-        settling: Settling,
+        settling: Box<Settling>,
         result: Result<Option<Replayed>, JournalError>,
     ) {
         match result {

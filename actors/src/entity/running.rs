@@ -38,7 +38,7 @@ pub(super) struct Running<A: PersistentActor> {
     issued: u64,
     answered: u64,
     held: VecDeque<Held<A>>,
-    work: Option<Working<A>>,
+    work: Option<Box<Working<A>>>,
     cadence: Cadence,
     /// A snapshot that waits until its last event is durable.
     snapshot: Option<(u64, Box<Snapshot>)>,
@@ -117,6 +117,12 @@ impl<A: PersistentActor> Running<A> {
             && self.held.len() < bounds.held
     }
 
+    /// Gives back memory that is not needed while nothing happens.
+    pub(super) fn shrink(&mut self) {
+        self.unanswered.shrink_to_fit();
+        self.held.shrink_to_fit();
+    }
+
     /// Nothing is on its way.
     pub(super) fn is_quiet(&self) -> bool {
         self.unanswered.is_empty() && self.held.is_empty() && self.work.is_none()
@@ -169,7 +175,8 @@ impl<A: PersistentActor> Running<A> {
         ground: &mut Ground<'_, A>,
     ) -> Result<(), Setback<A>> {
         self.now = now;
-        let Some(Working { mut waiting, .. }) = self.work.take() else { return Ok(()) };
+        let Some(work) = self.work.take() else { return Ok(()) };
+        let mut waiting = work.waiting;
         let output = match output {
             WorkOutput::Done(output) => output,
             WorkOutput::TimedOut => {
@@ -217,7 +224,7 @@ impl<A: PersistentActor> Running<A> {
                 waiting.delivery.undo();
                 let mut working = Working { waiting, ticket: self.issued, start: Some((work, limit)) };
                 working.start_when(self.answered, ground.out);
-                self.work = Some(working);
+                self.work = Some(Box::new(working));
             }
         }
         Ok(())

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::{Node, Shared, Stores};
+use crate::caretaker::take_care;
 use crate::entities::Entities;
 use crate::environment::{Clock, Environment, Ids};
 use crate::plain::ActorSystem;
@@ -144,6 +145,7 @@ impl NodeBuilder {
             environment: self.environment,
             metrics: ActorMetrics::new(),
             stop: CancellationToken::new(),
+            refuses_commands: AtomicBool::new(false),
             tasks: TaskTracker::new(),
             system: self.system.unwrap_or_else(|| ActorSystem::new(&self.name)),
             actors_stop_within: self.actors_stop_within,
@@ -238,7 +240,9 @@ impl<A: PersistentActor> Registration for Kind<A> {
     }
 
     fn open(self: Box<Self>, node: Arc<Shared>) -> Result<(TypeId, Box<dyn Any + Send + Sync>), StartError> {
-        Ok((TypeId::of::<A>(), Box::new(Arc::new(Entities::new(*self, node)?))))
+        let entities = Arc::new(Entities::new(*self, Arc::clone(&node))?);
+        node.tasks.spawn(take_care(Arc::downgrade(&entities)));
+        Ok((TypeId::of::<A>(), Box::new(entities)))
     }
 }
 

@@ -18,7 +18,7 @@ use super::moment::{Numbered, Standing};
 use super::peek::Peek;
 use super::shown::value;
 use super::work::drive;
-use crate::context::Identity;
+use crate::context::{Identity, Surroundings};
 use crate::delivery::{Parcel, Progress, Response};
 use crate::effect::SideEffect;
 use crate::entity::{Action, Activations, Entity, Input, Report, Rules, StopReason};
@@ -63,10 +63,12 @@ impl<A: PersistentActor> Bench<A> {
         });
         let identity = Arc::new(Identity {
             persistence_id: id,
-            services: kind.services,
-            needs: Arc::new(Kind::<A>::needs()),
-            environment: Environment { clock: Arc::new(Standing(now)), ids: Arc::new(ids) },
-            work_limit: kind.work_limit,
+            surroundings: Arc::new(Surroundings {
+                services: kind.services,
+                needs: Kind::<A>::needs(),
+                environment: Environment { clock: Arc::new(Standing(now)), ids: Arc::new(ids) },
+                work_limit: kind.work_limit,
+            }),
         });
         let entity = Entity::start(Arc::clone(&identity), Arc::clone(&rules));
         let mut bench = Self {
@@ -294,12 +296,12 @@ impl<A: PersistentActor> Bench<A> {
 
     /// Does what the entity asks for, until it asks for nothing but answers to writes.
     fn perform(&mut self) {
-        let mut asked: VecDeque<Action<A>> = self.entity.actions().collect();
+        let mut asked: VecDeque<Action<A>> = self.entity.take_actions().into();
         while let Some(action) = asked.pop_front() {
             if let Some(input) = self.act(action, &mut asked) {
                 self.entity.step(self.now, input);
             }
-            asked.extend(self.entity.actions());
+            asked.extend(self.entity.take_actions());
         }
     }
 
@@ -350,7 +352,7 @@ impl<A: PersistentActor> Bench<A> {
             };
             self.entity.step(self.now, Input::Replayed(Ok(Some(Replayed::Event(stored)))));
             if self.entity.has_actions() {
-                asked.extend(self.entity.actions());
+                asked.extend(self.entity.take_actions());
                 return;
             }
         }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::ledger::{Entry, Ledger, Witness};
 use super::store::{LIMITS, adapter};
-use crate::context::Identity;
+use crate::context::{Identity, Surroundings};
 use crate::entity::{Activations, Bounds, Rules};
 use crate::environment::{Environment, Ids, SystemClock};
 use crate::services::Services;
@@ -47,10 +47,12 @@ impl Setting {
         Ledger::services(&mut needs);
         Arc::new(Identity {
             persistence_id: self.id.clone(),
-            services: self.services.clone(),
-            needs: Arc::new(needs),
-            environment: Environment { clock: Arc::new(SystemClock), ids: self.ids.clone() },
-            work_limit: Duration::from_secs(1),
+            surroundings: Arc::new(Surroundings {
+                services: self.services.clone(),
+                needs,
+                environment: Environment { clock: Arc::new(SystemClock), ids: self.ids.clone() },
+                work_limit: Duration::from_secs(1),
+            }),
         })
     }
 

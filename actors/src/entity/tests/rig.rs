@@ -12,7 +12,7 @@ use annals_snapshot::{Snapshot, SnapshotPolicy};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::context::Identity;
+use crate::context::{Identity, Surroundings};
 use crate::delivery::{Parcel, Progress, Response};
 use crate::entity::{Action, Activations, Bounds, Entity, Input, Rules};
 use crate::environment::Environment;
@@ -233,10 +233,12 @@ impl Rig {
         };
         let identity = Identity {
             persistence_id: id(),
-            services: Services::default(),
-            needs: Arc::new(ServiceNeeds::default()),
-            environment: Environment::default(),
-            work_limit: Duration::from_secs(1),
+            surroundings: Arc::new(Surroundings {
+                services: Services::default(),
+                needs: ServiceNeeds::default(),
+                environment: Environment::default(),
+                work_limit: Duration::from_secs(1),
+            }),
         };
         let mut rig = Self {
             entity: Entity::start(Arc::new(identity), Arc::new(rules)),
@@ -289,7 +291,7 @@ impl Rig {
     }
 
     pub(super) fn perform(&mut self) {
-        for action in self.entity.actions() {
+        for action in self.entity.take_actions() {
             match action {
                 Action::Release(delivery, effects) => {
                     self.released_effects += effects.len();

@@ -10,7 +10,7 @@ impl Owner {
     pub(super) fn perform(&mut self, now: Timestamp) {
         let clock = self.clock(now);
         let Some(entity) = &mut self.entity else { return };
-        let actions: Vec<_> = entity.actions().collect();
+        let actions: Vec<_> = entity.take_actions();
         if matches!(entity.phase, Phase::Settling(_)) {
             self.seen.push(Happened::Settling);
         }

@@ -1,0 +1,59 @@
+use std::collections::VecDeque;
+use std::task::{Context, Poll};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+
+use crate::PersistentActor;
+use crate::effect::SideEffect;
+use crate::entity::{Input, WorkOutput};
+
+/// What an entity has done besides writing events: work before a decision, side effects after one, a snapshot's save.
+pub(super) struct Errands<A: PersistentActor> {
+    pub(super) work: Option<BoxFuture<'static, WorkOutput>>,
+    pub(super) side_effects: VecDeque<SideEffect>,
+    /// The side effect that runs.
+    pub(super) side_effect: Option<BoxFuture<'static, ()>>,
+    pub(super) save: Option<BoxFuture<'static, Input<A>>>,
+}
+
+/// What ended.
+pub(super) enum Done<A: PersistentActor> {
+    Input(Input<A>),
+    SideEffect,
+}
+
+impl<A: PersistentActor> Errands<A> {
+    pub(super) fn new() -> Self {
+        Self { work: None, side_effects: VecDeque::new(), side_effect: None, save: None }
+    }
+
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Done<A>> {
+        if let Some(output) = poll(&mut self.work, cx) {
+            return Poll::Ready(Done::Input(Input::Worked(output)));
+        }
+        if poll(&mut self.side_effect, cx).is_some() {
+            return Poll::Ready(Done::SideEffect);
+        }
+        match poll(&mut self.save, cx) {
+            Some(saved) => Poll::Ready(Done::Input(saved)),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Whether no side effect runs or waits.
+    pub(super) fn no_side_effects(&self) -> bool {
+        self.side_effect.is_none() && self.side_effects.is_empty()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.work.is_none() && self.no_side_effects() && self.save.is_none()
+    }
+}
+
+/// What a future yielded, which is then forgotten.
+fn poll<T>(future: &mut Option<BoxFuture<'static, T>>, cx: &mut Context<'_>) -> Option<T> {
+    let Poll::Ready(output) = future.as_mut()?.poll_unpin(cx) else { return None };
+    *future = None;
+    Some(output)
+}
