@@ -5,7 +5,12 @@
 //!             ├─ write ─→ queue ─┐
 //!             └─ write ─→ queue ─┴→ commit 2: what came meanwhile; goes when commit 1 is answered
 //! ```
-//! An idle journal commits at once, a busy one batches by itself. The caller that finds it idle begins the commit itself: with a
+//! An idle journal commits at once, a busy one batches by itself. The next commit is sent before the callers of the last one are
+//! told, so that the backend has work meanwhile. On a slow disk they are told first, and the next commit waits for them to write
+//! again, while more come and at most an eighth of the time that the last one took: else they fall into two halves, of which
+//! one always waits for the other's commit.
+//!
+//! The caller that finds it idle begins the commit itself: with a
 //! backend that answers at once no task is woken. One that does not answer at once is left to the committer's task, so that
 //! nobody's commit waits for the caller's task to be polled.
 
@@ -20,7 +25,7 @@ use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt};
 use tokio::sync::{oneshot, watch};
 
-use self::commit::{Backend, Commit};
+use self::commit::{Backend, Batch, Commit};
 use self::committer::Committer;
 use self::queue::{Answers, Entry, Lead, Queue};
 use crate::telemetry::JournalMetrics;
@@ -85,9 +90,9 @@ impl GroupCommit {
     /// Outside of a tokio runtime.
     pub fn new(inner: Arc<dyn Journal>, settings: GroupCommitSettings) -> Self {
         let queue = Arc::new(Queue::default());
-        let backend = Arc::new(Backend { inner, metrics: JournalMetrics::new() });
+        let backend = Arc::new(Backend { inner, metrics: JournalMetrics::new(), settings });
         let (ends, ended) = watch::channel(());
-        let committer = Committer::new(Arc::clone(&backend), Arc::clone(&queue), settings);
+        let committer = Committer::new(Arc::clone(&backend), Arc::clone(&queue));
         tokio::spawn(async move {
             committer.run().await;
             drop(ends);
@@ -95,23 +100,32 @@ impl GroupCommit {
         Self { handle: Arc::new(Handle { backend, queue, ended }) }
     }
 
-    /// Begins a commit in the caller's task; one that is not answered at once goes to the committer.
-    fn begin(&self, lead: Lead<'_>, writes: Vec<Write>) -> Result<Answers, oneshot::Receiver<Answers>> {
-        let backend = &self.handle.backend;
+    /// Commits in the caller's task, as long as the backend answers at once: its own list, then what came meanwhile. What is not
+    /// answered at once goes to the committer.
+    fn lead(&self, lead: Lead<'_>, writes: Vec<Write>) -> Result<Answers, oneshot::Receiver<Answers>> {
+        let Handle { backend, queue, .. } = &*self.handle;
         let mut commit = Commit::begin(backend, writes);
-        match commit.answers_now() {
-            Some(answers) => {
-                // Nobody is refused for it: what waits came later, and learns from its own commit.
-                let concluded = commit.conclude(answers, backend, &self.handle.queue);
-                lead.release();
-                Ok(concluded)
-            }
-            None => {
-                let (sender, answer) = oneshot::channel();
-                lead.hand_over(commit, sender);
-                Err(answer)
-            }
+        let Some(answers) = commit.answers_now() else {
+            let (caller, answer) = oneshot::channel();
+            lead.hand_over(Batch::of_one(commit, caller));
+            return Err(answer);
+        };
+        let own = commit.conclude(answers, backend, queue);
+        let mut next = lead.next(&backend.settings);
+        for _ in 0..COMBINED {
+            let Some((lead, calls)) = next else { return Ok(own) };
+            let mut batch = Batch::begin(backend, calls);
+            let Some(answers) = batch.commit.answers_now() else {
+                lead.hand_over(batch);
+                return Ok(own);
+            };
+            batch.conclude(answers, backend, queue).tell();
+            next = lead.next(&backend.settings);
         }
+        if let Some((lead, calls)) = next {
+            lead.hand_over(Batch::begin(backend, calls));
+        }
+        Ok(own)
     }
 
     /// Refuses further writes, commits those that wait, and returns when all are answered. Reads go on.
@@ -140,7 +154,7 @@ impl Journal for GroupCommit {
         let entries = writes.len();
         let queue = &self.handle.queue;
         let error = match queue.enter(writes) {
-            Ok(Entry::Lead(lead, writes)) => match self.begin(lead, writes) {
+            Ok(Entry::Lead(lead, writes)) => match self.lead(lead, writes) {
                 Ok(answers) => return answers,
                 Err(answer) => match answer.await {
                     Ok(answers) => return answers,
@@ -215,3 +229,6 @@ impl Journal for GroupCommit {
 fn ended() -> JournalError {
     JournalError::Unknown { reason: "group commit ended before it answered".into(), source: None }
 }
+
+/// Commits of others that a caller makes at most after its own.
+const COMBINED: usize = 8;

@@ -1,13 +1,15 @@
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use tokio::sync::oneshot;
 use tracing::{Instrument, Span};
 
-use super::queue::{Answers, Queue};
+use super::GroupCommitSettings;
+use super::queue::{Answers, Call, Queue};
 use crate::telemetry::{JournalMetrics, PERSIST_SPAN};
 use crate::{Journal, JournalError, NotStored, PersistenceId, Token, Write};
 
@@ -15,12 +17,67 @@ use crate::{Journal, JournalError, NotStored, PersistenceId, Token, Write};
 pub(super) struct Backend {
     pub(super) inner: Arc<dyn Journal>,
     pub(super) metrics: JournalMetrics,
+    pub(super) settings: GroupCommitSettings,
+}
+
+/// A commit and whom its answers go to.
+pub(super) struct Batch {
+    pub(super) commit: Commit,
+    /// Each call with the number of entries that it has in the commit.
+    calls: Vec<(Call, usize)>,
+}
+
+impl Batch {
+    /// Makes a commit of calls; it is sent when it is polled.
+    pub(super) fn begin(backend: &Backend, calls: Vec<Call>) -> Self {
+        let mut writes = Vec::with_capacity(calls.iter().map(|call| call.writes.len()).sum());
+        let take = |mut call: Call| {
+            let entries = call.writes.len();
+            writes.append(&mut call.writes);
+            (call, entries)
+        };
+        let calls = calls.into_iter().map(take).collect();
+        Self { commit: Commit::begin(backend, writes), calls }
+    }
+
+    /// The commit of one caller.
+    pub(super) fn of_one(commit: Commit, caller: oneshot::Sender<Answers>) -> Self {
+        let call = (Call::sent(caller), commit.sent.len());
+        Self { commit, calls: vec![call] }
+    }
+
+    /// Concludes the commit; its callers are to be told.
+    pub(super) fn conclude(self, answers: Answers, backend: &Backend, queue: &Queue) -> Concluded {
+        Concluded { answers: self.commit.conclude(answers, backend, queue), calls: self.calls }
+    }
+}
+
+/// A commit whose outcome is recorded.
+#[must_use = "its callers wait to be told"]
+pub(super) struct Concluded {
+    answers: Answers,
+    calls: Vec<(Call, usize)>,
+}
+
+impl Concluded {
+    pub(super) fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    pub(super) fn tell(self) {
+        let mut answers = self.answers.into_iter();
+        for (call, entries) in self.calls {
+            call.answer(answers.by_ref().take(entries).collect());
+        }
+    }
 }
 
 /// Entries on their way to the backend.
 pub(super) struct Commit {
     sent: Vec<Sent>,
     began: Instant,
+    /// The answers, when the backend had them at once.
+    early: Option<Answers>,
     written: BoxFuture<'static, Result<Answers, Box<dyn Any + Send>>>,
 }
 
@@ -52,17 +109,25 @@ impl Commit {
         let inner = Arc::clone(&backend.inner);
         let write = async move { inner.write(writes).await };
         let written = AssertUnwindSafe(write).catch_unwind().instrument(span).boxed();
-        Self { sent, began: Instant::now(), written }
+        Self { sent, began: Instant::now(), early: None, written }
+    }
+
+    /// Sends it.
+    pub(super) fn send(&mut self) {
+        self.early = (&mut self.written).now_or_never().map(|written| self.one_for_each(written));
     }
 
     /// Sends it; the answers, when the backend has them without waiting.
     pub(super) fn answers_now(&mut self) -> Option<Answers> {
-        let written = (&mut self.written).now_or_never()?;
-        Some(self.one_for_each(written))
+        self.send();
+        self.early.take()
     }
 
     /// Waits for the answers, one for each entry, whatever happens.
     pub(super) async fn answers(&mut self) -> Answers {
+        if let Some(early) = self.early.take() {
+            return early;
+        }
         let written = (&mut self.written).await;
         self.one_for_each(written)
     }
@@ -76,6 +141,11 @@ impl Commit {
         };
         tracing::error!(entries, reason, "the outcome of a commit is unknown");
         vec![Err(JournalError::Unknown { reason, source: None }); entries]
+    }
+
+    /// How long it is on its way.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// Counts what became of it, and refuses what waits behind entries that were not stored.

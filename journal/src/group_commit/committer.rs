@@ -1,84 +1,73 @@
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
-use super::GroupCommitSettings;
-use super::commit::{Backend, Commit};
-use super::queue::{Answers, Call, Queue, Work};
+use super::commit::{Backend, Batch};
+use super::queue::{Call, Queue, Work};
 
 /// Does the commits that callers do not finish themselves, one after the other.
 pub(super) struct Committer {
     backend: Arc<Backend>,
     queue: Arc<Queue>,
-    settings: GroupCommitSettings,
 }
 
 impl Committer {
-    pub(super) fn new(backend: Arc<Backend>, queue: Arc<Queue>, settings: GroupCommitSettings) -> Self {
-        Self { backend, queue, settings }
+    pub(super) fn new(backend: Arc<Backend>, queue: Arc<Queue>) -> Self {
+        Self { backend, queue }
     }
 
     /// Runs until the queue is closed and empty.
     pub(super) async fn run(self) {
-        while let Some(work) = self.queue.next(&self.settings).await {
+        while let Some(work) = self.queue.next(&self.backend.settings).await {
             let mut next = Some(match work {
-                Work::Begun(commit, caller) => Sending { commit, early: None, to: Waiting::Leader(caller) },
-                Work::Batch(calls) => self.begin(calls),
+                Work::Begun(batch) => batch,
+                Work::Calls(calls) => self.begin(calls),
             });
-            while let Some(Sending { mut commit, early, to }) = next {
-                let answers = match early {
-                    Some(answers) => answers,
-                    None => commit.answers().await,
-                };
-                let answers = commit.conclude(answers, &self.backend, &self.queue);
-                // Sent before those of the last commit are told and woken: the backend has work meanwhile.
-                next = self.queue.next_batch(&self.settings).map(|calls| self.begin(calls));
-                to.answer(answers);
+            while let Some(mut batch) = next {
+                let answers = batch.commit.answers().await;
+                let took = batch.commit.elapsed();
+                let batch = batch.conclude(answers, &self.backend, &self.queue);
+                if took < SLOW || batch.calls() == 1 {
+                    // Sent before those of the last commit are told and woken: the backend has work meanwhile.
+                    next = self.next();
+                    batch.tell();
+                } else {
+                    let calls = batch.calls();
+                    batch.tell();
+                    self.await_callers(calls, took).await;
+                    next = self.next();
+                }
             }
         }
     }
 
-    /// Sends calls to the backend.
-    fn begin(&self, mut calls: Vec<Call>) -> Sending {
-        self.backend.metrics.queue_entries.set(self.queue.entries() as f64);
-        let mut lengths = Vec::with_capacity(calls.len());
-        let mut writes = Vec::with_capacity(calls.len());
-        for call in &mut calls {
-            lengths.push(call.writes.len());
-            writes.append(&mut call.writes);
-        }
-        let mut commit = Commit::begin(&self.backend, writes);
-        let early = commit.answers_now();
-        Sending { commit, early, to: Waiting::Calls(calls, lengths) }
+    fn next(&self) -> Option<Batch> {
+        self.queue.next_batch(&self.backend.settings).map(|calls| self.begin(calls))
     }
-}
 
-/// A commit on its way.
-struct Sending {
-    commit: Commit,
-    /// The answers, when the backend had them at once.
-    early: Option<Answers>,
-    to: Waiting,
-}
+    /// Sends calls to the backend.
+    fn begin(&self, calls: Vec<Call>) -> Batch {
+        self.backend.metrics.queue_entries.set(self.queue.entries() as f64);
+        let mut batch = Batch::begin(&self.backend, calls);
+        batch.commit.send();
+        batch
+    }
 
-/// Who waits for a commit.
-enum Waiting {
-    /// The caller that began it.
-    Leader(oneshot::Sender<Answers>),
-    /// Calls, and how many entries of each were sent.
-    Calls(Vec<Call>, Vec<usize>),
-}
-
-impl Waiting {
-    fn answer(self, answers: Answers) {
-        match self {
-            // The caller may have gone.
-            Self::Leader(caller) => drop(caller.send(answers)),
-            Self::Calls(calls, lengths) => {
-                let mut answers = answers.into_iter();
-                for (call, length) in calls.into_iter().zip(lengths) {
-                    call.answer(answers.by_ref().take(length).collect());
-                }
+    /// Gives callers that were just answered the time to write again, while more come; `took` is what the commit took.
+    async fn await_callers(&self, answered: usize, took: Duration) {
+        let mut entries = self.queue.entries();
+        let hoped = self.backend.settings.max_entries.min(entries + answered);
+        let began = Instant::now();
+        let mut last = began;
+        while entries < hoped {
+            // Others run first: the entities that were answered, their callers, and the entities that these ask next.
+            tokio::task::yield_now().await;
+            let now = Instant::now();
+            let before = std::mem::replace(&mut entries, self.queue.entries());
+            if entries > before {
+                last = now;
+            }
+            if now - began > took / 8 || now - last > took / 32 {
+                return;
             }
         }
     }
@@ -90,3 +79,6 @@ impl Drop for Committer {
         self.queue.abandon();
     }
 }
+
+/// A commit that takes so long is worth waiting for those who may share it.
+const SLOW: Duration = Duration::from_millis(2);

@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, oneshot};
 
 use super::GroupCommitSettings;
-use super::commit::Commit;
+use super::commit::Batch;
 use crate::{Head, JournalError, NotStored, Write};
 
 /// The answers to one call's list.
@@ -32,7 +32,7 @@ struct State {
     abandoned: bool,
     commits: Commits,
     /// A commit that its caller began, for the committer.
-    begun: Option<(Commit, oneshot::Sender<Answers>)>,
+    begun: Option<Batch>,
     /// The committer found nothing to do and waits.
     idle: bool,
 }
@@ -62,9 +62,9 @@ pub(super) struct Lead<'a> {
 
 /// What the committer does next.
 pub(super) enum Work {
-    /// Finish what a caller began, and tell it.
-    Begun(Commit, oneshot::Sender<Answers>),
-    Batch(Vec<Call>),
+    /// Finish what a caller began.
+    Begun(Batch),
+    Calls(Vec<Call>),
 }
 
 /// One call's list on its way.
@@ -121,14 +121,14 @@ impl Queue {
         loop {
             {
                 let mut state = self.lock();
-                if let Some((commit, caller)) = state.begun.take() {
-                    return Some(Work::Begun(commit, caller));
+                if let Some(batch) = state.begun.take() {
+                    return Some(Work::Begun(batch));
                 }
                 if state.commits != Commits::Caller {
                     let batch = state.take(settings);
                     if !batch.is_empty() {
                         state.commits = Commits::Committer;
-                        return Some(Work::Batch(batch));
+                        return Some(Work::Calls(batch));
                     }
                     state.commits = Commits::None;
                     if state.closed {
@@ -148,11 +148,11 @@ impl Queue {
         (!batch.is_empty()).then_some(batch)
     }
 
-    fn leader_gone(&self, begun: Option<(Commit, oneshot::Sender<Answers>)>) {
+    fn leader_gone(&self, begun: Option<Batch>) {
         let mut state = self.lock();
         if state.abandoned {
             drop(state);
-            // The caller learns it as its sender is dropped.
+            // Callers learn it as their senders are dropped.
             return drop(begun);
         }
         state.commits = if begun.is_some() { Commits::Committer } else { Commits::None };
@@ -254,6 +254,11 @@ impl State {
 }
 
 impl Call {
+    /// One whose entries are on their way.
+    pub(super) fn sent(answer: oneshot::Sender<Answers>) -> Self {
+        Self { writes: Vec::new(), refused: Vec::new(), bytes: 0, answer }
+    }
+
     /// Moves the entries that must be answered like an earlier one from `writes` to `refused`.
     fn refuse(mut self, not_stored: &NotStored) -> Self {
         if self.writes.iter().all(|write| not_stored.earlier(write).is_none()) {
@@ -292,14 +297,15 @@ impl Call {
 }
 
 impl Lead<'_> {
-    /// The commit is concluded.
-    pub(super) fn release(self) {
-        drop(self);
+    /// The commit is concluded: the next batch, if calls came meanwhile; else the right is given back.
+    pub(super) fn next(self, settings: &GroupCommitSettings) -> Option<(Self, Vec<Call>)> {
+        let batch = self.queue.lock().take(settings);
+        (!batch.is_empty()).then_some((self, batch))
     }
 
-    /// The committer goes on with the commit, and tells the caller.
-    pub(super) fn hand_over(self, commit: Commit, caller: oneshot::Sender<Answers>) {
-        self.queue.leader_gone(Some((commit, caller)));
+    /// The committer goes on with the commit.
+    pub(super) fn hand_over(self, batch: Batch) {
+        self.queue.leader_gone(Some(batch));
         std::mem::forget(self);
     }
 }
