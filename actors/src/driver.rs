@@ -23,7 +23,7 @@ mod recovering;
 mod report;
 mod writes;
 
-use errands::{Done, Errands};
+use errands::Errands;
 use recovering::Recovering;
 use writes::Writes;
 
@@ -95,7 +95,7 @@ impl<A: PersistentActor> Driver<A> {
         if let Some(errands) = &mut self.errands
             && let Poll::Ready(done) = errands.poll_next(cx)
         {
-            if let Done::Input(input) = done {
+            if let Some(input) = done {
                 self.entity.step(self.entities.now(), input);
             }
             return Poll::Ready(());

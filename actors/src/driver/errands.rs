@@ -17,26 +17,21 @@ pub(super) struct Errands<A: PersistentActor> {
     pub(super) save: Option<BoxFuture<'static, Input<A>>>,
 }
 
-/// What ended.
-pub(super) enum Done<A: PersistentActor> {
-    Input(Input<A>),
-    SideEffect,
-}
-
 impl<A: PersistentActor> Errands<A> {
     pub(super) fn new() -> Self {
         Self { work: None, side_effects: VecDeque::new(), side_effect: None, save: None }
     }
 
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Done<A>> {
+    /// The next that ends, with its input; a side effect has none.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Input<A>>> {
         if let Some(output) = poll(&mut self.work, cx) {
-            return Poll::Ready(Done::Input(Input::Worked(output)));
+            return Poll::Ready(Some(Input::Worked(output)));
         }
         if poll(&mut self.side_effect, cx).is_some() {
-            return Poll::Ready(Done::SideEffect);
+            return Poll::Ready(None);
         }
         match poll(&mut self.save, cx) {
-            Some(saved) => Poll::Ready(Done::Input(saved)),
+            Some(saved) => Poll::Ready(Some(saved)),
             None => Poll::Pending,
         }
     }
