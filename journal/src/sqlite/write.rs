@@ -18,10 +18,10 @@ impl EncodedWrite {
     pub(super) fn new(mut write: Write, limits: Limits) -> Self {
         let events = match &mut write {
             Write::Append(append) => append.check(limits).map(|()| {
-                std::mem::take(&mut append.events)
-                    .into_iter()
-                    .map(|event| (event.encode(), event.tags))
-                    .collect()
+                // Not collected: that would take the memory of the larger envelopes and give most of it back, for each append.
+                let mut encoded = Vec::with_capacity(append.events.len());
+                encoded.extend(append.events.drain(..).map(|event| (event.encode(), event.tags)));
+                encoded
             }),
             Write::Claim { .. } | Write::Verify { .. } => Ok(Vec::new()),
         };
