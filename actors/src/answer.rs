@@ -59,6 +59,11 @@ pub(crate) struct TooLate {
     pub(crate) asked: Option<(ActorPath, Arc<Shared>)>,
 }
 
+/// None has come.
+#[cfg(any(test, feature = "testing"))]
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NoAnswerYet;
+
 /// The time is up.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Elapsed;
@@ -123,6 +128,19 @@ impl<R: Send + 'static> Answer<'_, R> {
     /// Waits no longer: what is sent from now on does not come. Gives the answer that came in the last moment.
     pub(crate) fn give_up(self) -> Option<R> {
         self.leave()
+    }
+
+    /// The answer, if it has come; for tests, which do not wait.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn try_recv(&mut self) -> Result<R, NoAnswerYet> {
+        let mut state = self.slot.state();
+        match &*state {
+            State::Answered(_) => match replace(&mut *state, State::Gone(None)) {
+                State::Answered(answer) => Ok(answer),
+                _ => unreachable!("it was looked at a line before"),
+            },
+            _ => Err(NoAnswerYet),
+        }
     }
 
     /// Whether a reminder comes when it does.

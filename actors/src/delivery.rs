@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use annals_journal::{PersistenceId, SeqNr, Timestamp};
 use annals_migrations::Command;
-use tokio::sync::oneshot;
 
+use crate::answer::Answerer;
 use crate::context::{Identity, Scope};
 use crate::effect::{Answer, Continuation, EffectKind, Outcome, SideEffect, Then};
 use crate::plain::MessageType;
@@ -88,7 +88,7 @@ pub(crate) struct Parcel<A: Handle<C>, C: Command> {
     command: C,
     confirmed: bool,
     progress: Progress,
-    caller: Option<oneshot::Sender<Response<A, C>>>,
+    caller: Option<Answerer<Response<A, C>>>,
     scope: Option<Scope>,
     stage: Stage<A, C>,
 }
@@ -105,7 +105,7 @@ impl<A: Handle<C>, C: Command> Parcel<A, C> {
         command: C,
         confirmed: bool,
         progress: Progress,
-        caller: Option<oneshot::Sender<Response<A, C>>>,
+        caller: Option<Answerer<Response<A, C>>>,
     ) -> Self {
         Self { command, confirmed, progress, caller, scope: None, stage: Stage::Waiting }
     }

@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use annals_journal::PersistenceId;
 use annals_migrations::Command;
-use tokio::sync::oneshot;
-use tokio::time::timeout;
 
+use crate::answer::{Elapsed, answer};
 use crate::delivery::{Parcel, Progress};
 use crate::entities::Entities;
 use crate::plain::MessageType;
@@ -150,15 +149,14 @@ impl<A: Handle<C>, C: Command> Ask<A, C> {
         let Target { id, hash, entities } = self.entity.target?;
         let limit = self.timeout.unwrap_or(entities.node.ask_timeout);
         let progress = Progress::new();
-        let (caller, answer) = oneshot::channel();
+        let (caller, mut answer) = answer(None);
         let parcel = Parcel::new(self.command, self.confirmed, progress.clone(), Some(caller));
         entities.deliver(&id, hash, Box::new(parcel))?;
-        let mut answer = answer;
-        let elapsed = match timeout(limit, &mut answer).await {
-            Ok(Ok(answer)) => return answer,
+        let elapsed = match answer.within(limit, entities.node.patience()).await {
+            Ok(Some(answer)) => return answer,
             // The command was dropped without an answer: its entity's task is gone.
-            Ok(Err(_)) => false,
-            Err(_) => true,
+            Ok(None) => false,
+            Err(Elapsed) => true,
         };
         if progress.give_up() {
             return Err(AskError::Failed(if elapsed {
@@ -168,8 +166,7 @@ impl<A: Handle<C>, C: Command> Ask<A, C> {
             }));
         }
         // Decided meanwhile: the answer may just have come.
-        answer.close();
-        answer.try_recv().unwrap_or(Err(AskError::Unknown(OutcomeUnknown { persistence_id: id })))
+        answer.give_up().unwrap_or(Err(AskError::Unknown(OutcomeUnknown { persistence_id: id })))
     }
 }
 

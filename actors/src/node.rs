@@ -19,6 +19,7 @@ use crate::delivery::Delivery;
 use crate::entities::Entities;
 use crate::entity::Activations;
 use crate::environment::Environment;
+use crate::patience::Patience;
 use crate::plain::{ActorSystem, MessageType};
 use crate::telemetry::ActorMetrics;
 use crate::{EntityRef, Failure, PersistentActor};
@@ -168,6 +169,11 @@ impl Shared {
     fn refuse_commands(&self) {
         self.refuses_commands.store(true, Ordering::SeqCst);
         self.stop.cancel();
+    }
+
+    /// Reminds those who wait long for an answer.
+    pub(crate) fn patience(&self) -> &Patience {
+        &self.system.shared.patience
     }
 
     pub(crate) fn refuses_commands(&self) -> bool {

@@ -10,7 +10,6 @@ use annals_journal::{
 use annals_migrations::{Command, StateAdapter};
 use annals_snapshot::Snapshot;
 use serde_json::Value;
-use tokio::sync::oneshot;
 
 use super::findings::Findings;
 use super::inspected::Inspected;
@@ -18,6 +17,7 @@ use super::moment::{Numbered, Standing};
 use super::peek::Peek;
 use super::shown::value;
 use super::work::drive;
+use crate::answer::{Answer, answer};
 use crate::context::{Identity, Surroundings};
 use crate::delivery::{Parcel, Progress, Response};
 use crate::effect::SideEffect;
@@ -139,11 +139,11 @@ impl<A: PersistentActor> Bench<A> {
     }
 
     /// Hands a command to the entity.
-    pub(super) fn send<C: Command>(&mut self, command: C) -> oneshot::Receiver<Response<A, C>>
+    pub(super) fn send<C: Command>(&mut self, command: C) -> Answer<'static, Response<A, C>>
     where
         A: Handle<C>,
     {
-        let (caller, answer) = oneshot::channel();
+        let (caller, answer) = answer(None);
         let parcel = Parcel::new(command, false, Progress::new(), Some(caller));
         let inspected = Inspected::new(parcel, Arc::clone(&self.rules), self.findings.clone());
         self.step(Input::Command(Box::new(inspected)));

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use annals_journal::{Epoch, JournalError, Timestamp, Token};
 use annals_snapshot::SnapshotPolicy;
-use tokio::sync::oneshot;
 
 use super::ledger::{Afterwards, Do, Entry, Ledger, Seen, What, Where};
 use super::link::unknown;
 use super::owner::{Needs, Owner};
 use super::setting::Setting;
 use super::store::{Flaw, Snapshots, Store, adapter};
+use crate::answer::{Answer, answer};
 use crate::delivery::{Parcel, Progress, Response};
 use crate::entity::Bounds;
 use crate::plain::RestartPolicy;
@@ -24,7 +24,7 @@ struct Bench {
     commands: u32,
 }
 
-type Caller = (oneshot::Receiver<Response<Ledger, Do>>, Progress);
+type Caller = (Answer<'static, Response<Ledger, Do>>, Progress);
 
 impl Bench {
     /// A running owner.
@@ -61,7 +61,7 @@ impl Bench {
     }
 
     fn send(&mut self, what: What, confirmed: bool) -> Caller {
-        let (caller, answer) = oneshot::channel();
+        let (caller, answer) = answer(None);
         let progress = Progress::new();
         let command = Do { command: self.commands, what };
         self.commands += 1;

@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 
 use annals_journal::PersistenceId;
-use tokio::sync::oneshot;
 
 use super::ledger::{Afterwards, Do, Ledger, Seen, What, Where};
 use super::store::Store;
+use crate::answer::Answer;
 use crate::delivery::{Progress, Response};
 use crate::{AskError, Failure, OutcomeUnknown};
 
@@ -19,7 +19,7 @@ pub(super) struct Operation {
     /// Every answer before this command was sent rests on at most this number.
     pub(super) not_before: u64,
     /// `None`: nobody waits.
-    pub(super) answer: Option<oneshot::Receiver<Response<Ledger, Do>>>,
+    pub(super) answer: Option<Answer<'static, Response<Ledger, Do>>>,
     pub(super) progress: Progress,
     pub(super) response: Option<Response<Ledger, Do>>,
     /// Its owner crashed.

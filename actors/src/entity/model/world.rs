@@ -9,7 +9,6 @@ use std::time::Duration;
 use annals_journal::{JournalError, Timestamp};
 use annals_migrations::StateAdapter;
 use annals_snapshot::Snapshot;
-use tokio::sync::oneshot;
 
 use super::chance::Chance;
 use acts::Act;
@@ -22,6 +21,7 @@ use super::plan::Plan;
 use super::setting::Setting;
 use super::store::{Flaw, Snapshots, Store, adapter, seq};
 use super::tally::Tally;
+use crate::answer::answer;
 use crate::delivery::{Parcel, Progress};
 use crate::{AskError, PersistentActor};
 
@@ -325,7 +325,7 @@ impl World {
 
     fn send(&mut self, at: usize, what: What, confirmed: bool) {
         let command = self.operations.len();
-        let (caller, answer) = oneshot::channel();
+        let (caller, answer) = answer(None);
         let progress = Progress::new();
         let told = !self.calm && self.chance.percent(5);
         let caller = (!told).then_some(caller);

@@ -10,8 +10,8 @@ use annals_journal::{
 use annals_migrations::{Command, Event, KindAdapter, StateAdapter};
 use annals_snapshot::{Snapshot, SnapshotPolicy};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 
+use crate::answer::{Answer, answer};
 use crate::context::{Identity, Surroundings};
 use crate::delivery::{Parcel, Progress, Response};
 use crate::entity::{Action, Activations, Bounds, Entity, Input, Rules};
@@ -263,7 +263,7 @@ impl Rig {
         rig
     }
 
-    pub(super) fn ask<C: Command>(&mut self, command: C) -> oneshot::Receiver<Response<Counter, C>>
+    pub(super) fn ask<C: Command>(&mut self, command: C) -> Answer<'static, Response<Counter, C>>
     where
         Counter: Handle<C>,
     {
@@ -274,11 +274,11 @@ impl Rig {
         &mut self,
         command: C,
         confirmed: bool,
-    ) -> (oneshot::Receiver<Response<Counter, C>>, Progress)
+    ) -> (Answer<'static, Response<Counter, C>>, Progress)
     where
         Counter: Handle<C>,
     {
-        let (caller, answer) = oneshot::channel();
+        let (caller, answer) = answer(None);
         let progress = Progress::new();
         let parcel = Parcel::new(command, confirmed, progress.clone(), Some(caller));
         self.step(Input::Command(Box::new(parcel)));
