@@ -15,7 +15,7 @@ use crate::plain::{ActorPath, Shared};
 /// Makes both ends.
 pub(crate) fn answer<'a, R>(asked: Option<Asked<'a>>) -> (Answerer<R>, Answer<'a, R>) {
     let slot = Arc::new(Slot { state: Mutex::new(State::Open { asker: None, reminded: false }) });
-    (Answerer { slot: Some(Arc::clone(&slot)) }, Answer { slot, asked })
+    (Answerer { slot: Some(Arc::clone(&slot)) }, Answer { slot, asked, settled: false })
 }
 
 /// Whom the question is for, and in which system: where an answer that comes too late is a dead letter.
@@ -34,6 +34,8 @@ pub(crate) struct Answerer<R> {
 pub(crate) struct Answer<'a, R> {
     slot: Arc<Slot<R>>,
     asked: Option<Asked<'a>>,
+    /// What came was given; there is nobody to be told.
+    settled: bool,
 }
 
 struct Slot<R> {
@@ -126,7 +128,8 @@ impl<R: Send + 'static> Answer<'_, R> {
     }
 
     /// Waits no longer: what is sent from now on does not come. Gives the answer that came in the last moment.
-    pub(crate) fn give_up(self) -> Option<R> {
+    pub(crate) fn give_up(mut self) -> Option<R> {
+        self.settled = true;
         self.leave()
     }
 
@@ -164,6 +167,7 @@ impl<R: Send + 'static> Answer<'_, R> {
             return Poll::Pending;
         }
         turn.made_progress();
+        self.settled = true;
         Poll::Ready(match replace(&mut *state, State::Gone(None)) {
             State::Answered(answer) => Some(answer),
             State::Open { .. } | State::Dropped | State::Gone(_) => None,
@@ -176,8 +180,7 @@ impl<R> Answer<'_, R> {
         let mut state = self.slot.state();
         let gone = match &*state {
             State::Open { .. } => self.asked.map(|asked| (asked.recipient.clone(), Arc::clone(asked.system))),
-            State::Answered(_) | State::Dropped | State::Gone(None) => None,
-            State::Gone(Some(_)) => return None,
+            State::Answered(_) | State::Dropped | State::Gone(_) => None,
         };
         let before = replace(&mut *state, State::Gone(gone));
         // What is dropped with it may be the user's.
@@ -191,7 +194,9 @@ impl<R> Answer<'_, R> {
 
 impl<R> Drop for Answer<'_, R> {
     fn drop(&mut self) {
-        self.leave();
+        if !self.settled {
+            self.leave();
+        }
     }
 }
 

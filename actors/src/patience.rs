@@ -5,7 +5,7 @@
 //! come. A ticker wakes those who still wait after a [`TICK`]; they arm a timer of the runtime for their exact time limit.
 //!
 //! ```text
-//! wait ─→ entered ─┬─ answered: the entry is swept with its neighbours
+//! wait ─→ entered ─┬─ answered: the entry is another's, sooner or later
 //!                  └─ still waits at the next tick ─→ woken ─→ a timer of the runtime ─→ answered, or time is up
 //! ```
 //!
@@ -43,14 +43,14 @@ struct Entries {
     /// The runtime of the ticker, while there is one.
     ticker: Option<Id>,
     waiting: Vec<Arc<dyn Waiting>>,
-    /// How many there may be before those who wait no longer are swept out.
-    sweep_at: usize,
+    /// Who is looked at next: one who waits no longer gives its place to the next who comes.
+    next: usize,
 }
 
 impl Patience {
     pub(crate) fn new() -> Self {
         let lane = || {
-            let entries = Entries { ticker: None, waiting: Vec::new(), sweep_at: SWEPT };
+            let entries = Entries { ticker: None, waiting: Vec::new(), next: 0 };
             Arc::new(Lane(Mutex::new(entries)))
         };
         Self { lanes: std::array::from_fn(|_| lane()) }
@@ -83,7 +83,7 @@ impl Lane {
             entries.ticker = None;
             return false;
         }
-        let waiting = entries.take();
+        let waiting = take(&mut entries.waiting);
         drop(entries);
         waiting.iter().for_each(|one| one.remind());
         true
@@ -96,17 +96,31 @@ impl Lane {
 }
 
 impl Entries {
+    /// Looks at two for each who comes: puts it in the place of one who waits no longer, and takes the other out. So there are
+    /// about as many who wait no longer as those who do, and a few.
     fn push(&mut self, waiting: Arc<dyn Waiting>) {
-        if self.waiting.len() >= self.sweep_at {
-            self.waiting.retain(|one| Arc::strong_count(one) > 1);
-            self.sweep_at = SWEPT.max(2 * self.waiting.len());
+        if self.waiting.len() < FEW {
+            return self.waiting.push(waiting);
         }
-        self.waiting.push(waiting);
-    }
-
-    fn take(&mut self) -> Vec<Arc<dyn Waiting>> {
-        self.sweep_at = SWEPT;
-        take(&mut self.waiting)
+        let mut comes = Some(waiting);
+        for _ in 0..2 {
+            self.next = if self.next < self.waiting.len() { self.next } else { 0 };
+            if Arc::strong_count(&self.waiting[self.next]) > 1 {
+                self.next += 1;
+                continue;
+            }
+            match comes.take() {
+                Some(waiting) => {
+                    self.waiting[self.next] = waiting;
+                    self.next += 1;
+                }
+                None if self.waiting.len() > FEW => {
+                    self.waiting.swap_remove(self.next);
+                }
+                None => {}
+            }
+        }
+        self.waiting.extend(comes);
     }
 }
 
@@ -125,7 +139,7 @@ impl Drop for Ticker {
         let waiting = {
             let mut entries = self.lane.entries();
             entries.ticker = None;
-            entries.take()
+            take(&mut entries.waiting)
         };
         waiting.iter().for_each(|one| one.remind());
     }
@@ -150,8 +164,8 @@ fn lane_of_this_thread() -> usize {
 /// Long for an answer, short for a time limit.
 pub(crate) const TICK: Duration = Duration::from_millis(20);
 const LANES: usize = 16;
-/// Entries that are not worth a sweep.
-const SWEPT: usize = 64;
+/// Entries that are not worth a look.
+const FEW: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -220,15 +234,15 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_waits_no_longer_is_swept_out() {
+    async fn who_waits_no_longer_makes_room() {
         let patience = Patience::new();
-        let stays = entered(&patience);
+        let stay: Vec<_> = (0..100).map(|_| entered(&patience)).collect();
         for _ in 0..10_000 {
             drop(entered(&patience));
         }
-        assert!(patience.waiting() <= SWEPT, "{}", patience.waiting());
+        assert!(patience.waiting() <= 3 * stay.len(), "{}", patience.waiting());
         sleep(2 * TICK).await;
-        assert_eq!(stays.reminded(), 1);
+        assert!(stay.iter().all(|sleeper| sleeper.reminded() == 1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -44,7 +44,22 @@ pub(crate) enum Refusal<M> {
 }
 
 /// Messages that the actor has taken, and begins one by one.
-pub(crate) type Batch<M> = VecDeque<M>;
+pub(crate) struct Batch<M> {
+    messages: VecDeque<M>,
+    /// It has taken the last that waited. Others may have come since.
+    took_last: bool,
+}
+
+impl<M> Batch<M> {
+    pub(crate) const fn new() -> Self {
+        Self { messages: VecDeque::new(), took_last: false }
+    }
+
+    /// Once after the last message that waited was begun: most likely there is none, and to sleep is the way to find out.
+    pub(crate) fn took_last(&mut self) -> bool {
+        take(&mut self.took_last)
+    }
+}
 
 // In this order: what senders write and what the actor writes alone lie on different lines of the cache.
 #[repr(C)]
@@ -197,19 +212,21 @@ impl<M> Inbox<M> {
 
     /// The next message. It no longer waits.
     pub(crate) fn begin_next(&self, batch: &mut Batch<M>) -> Option<M> {
-        if batch.is_empty() {
+        if batch.messages.is_empty() {
             let mut lanes = self.lanes();
             if lanes.messages.len() <= 1 {
                 // Alone, it needs no second buffer.
-                return lanes.messages.pop_front();
+                let message = lanes.messages.pop_front();
+                batch.took_last = message.is_some();
+                return message;
             }
-            swap(&mut lanes.messages, batch);
-            lanes.taken = batch.len();
+            swap(&mut lanes.messages, &mut batch.messages);
+            lanes.taken = batch.messages.len();
             // Before the lock is free: nobody may believe that those are gone which have moved.
-            self.taken.store(batch.len(), Ordering::Relaxed);
+            self.taken.store(lanes.taken, Ordering::Relaxed);
         }
-        let message = batch.pop_front();
-        self.taken.store(batch.len(), Ordering::Release);
+        let message = batch.messages.pop_front();
+        self.taken.store(batch.messages.len(), Ordering::Release);
         message
     }
 
@@ -233,7 +250,7 @@ impl<M> Inbox<M> {
     }
 
     pub(crate) fn is_empty(&self, batch: &Batch<M>) -> bool {
-        batch.is_empty() && self.lanes().messages.is_empty()
+        batch.messages.is_empty() && self.lanes().messages.is_empty()
     }
 
     /// Sleeps unless there is something to do: messages only if it heeds them now. Memory of a burst is given back.
@@ -247,7 +264,7 @@ impl<M> Inbox<M> {
         if self.urgent.load(Ordering::Relaxed) || heeds_messages && !lanes.messages.is_empty() {
             return Poll::Ready(());
         }
-        for buffer in [&mut lanes.messages, batch] {
+        for buffer in [&mut lanes.messages, &mut batch.messages] {
             if buffer.is_empty() && buffer.capacity() > KEPT {
                 *buffer = VecDeque::new();
             }
@@ -267,7 +284,7 @@ impl<M> Inbox<M> {
         if let Some(rare) = &mut lanes.rare {
             rare.control.clear();
         }
-        let mut left = take(batch);
+        let mut left = take(&mut batch.messages);
         left.append(&mut lanes.messages);
         left
     }
@@ -402,7 +419,7 @@ mod tests {
             assert_eq!(from_fn(|| inbox.begin_next(&mut batch)).count(), 10_000);
         }
         assert!(sleeps(&inbox, &mut batch));
-        assert_eq!((inbox.lanes().messages.capacity(), batch.capacity()), (0, 0));
+        assert_eq!((inbox.lanes().messages.capacity(), batch.messages.capacity()), (0, 0));
     }
 
     #[test]

@@ -49,7 +49,7 @@ pub(crate) enum Phase {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Then {
     Restart { after: Duration },
-    Stop(TerminationReason),
+    Stop(Box<TerminationReason>),
 }
 
 /// What happened.
@@ -129,7 +129,7 @@ impl Lifecycle {
             (Phase::Clearing(then), Input::Stop) => {
                 // A reason to stop that is there already says more.
                 if matches!(then, Then::Restart { .. }) {
-                    *then = Then::Stop(TerminationReason::Stopped);
+                    *then = Then::Stop(Box::new(TerminationReason::Stopped));
                 }
                 Vec::new()
             }
@@ -139,7 +139,7 @@ impl Lifecycle {
                 vec![Action::Rest(after)]
             }
             (Phase::Clearing(Then::Stop(reason)), Input::ChildrenGone) => {
-                let reason = reason.clone();
+                let reason = TerminationReason::clone(reason);
                 self.finish(reason)
             }
             (Phase::Resting, Input::Rested) => {
@@ -168,7 +168,7 @@ impl Lifecycle {
     }
 
     fn clear(&mut self, reason: TerminationReason) -> Vec<Action> {
-        self.phase = Phase::Clearing(Then::Stop(reason));
+        self.phase = Phase::Clearing(Then::Stop(Box::new(reason)));
         vec![Action::StopChildren]
     }
 

@@ -6,22 +6,21 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::mem::{replace, take};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::FutureExt;
-use tokio::task::yield_now;
+use futures::future::{Either, OptionFuture};
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
 use super::cell::{AnyCell, Cell};
-use super::context::Notice;
+use super::context::{Behavior, Notice};
 use super::inbox::{Batch, Control, Halt, Inbox, Urgent};
 use super::lifecycle::{Action, Input, Lifecycle, Phase};
 use super::supervision::Directive;
-use super::system::Running;
 use super::{
     Actor, ActorContext, ActorFailure, BoxError, DeadLetterReason, Props, Signal, TerminationReason,
 };
@@ -30,32 +29,34 @@ use crate::panic::message as panic_message;
 pub(crate) struct Runner<A: Actor> {
     actor: Option<A>,
     ctx: ActorContext<A>,
-    /// As the context has it, for when that is lent to the actor.
-    cell: Arc<Cell<A::Message>>,
     parent: Option<Arc<dyn AnyCell>>,
     lifecycle: Lifecycle,
-    actions: VecDeque<Action>,
+    /// Hardly ever there.
+    actions: Option<Box<Actions>>,
     batch: Batch<A::Message>,
     /// Messages since others of its thread got their turn.
     handled: u32,
     begun: bool,
     finished: bool,
-    /// Dropped last.
-    _running: Running,
+    after: After,
+    over: Option<Box<TerminationReason>>,
 }
+
+#[derive(Default)]
+struct Actions(VecDeque<Action>);
 
 /// What comes next.
 enum Turn<M> {
     Handle(M),
-    Tell(Signal, After),
-    /// Others of its thread get their turn.
-    Yield,
-    Sleep,
+    Tell(Signal),
+    /// There is nothing to do, or others of its thread get their turn.
+    Pause,
     Over(TerminationReason),
 }
 
-/// What comes after a signal was handled.
+/// What comes after the actor's code.
 enum After {
+    Handled,
     Started,
     Noticed,
     Restarts,
@@ -69,21 +70,20 @@ impl<A: Actor> Runner<A> {
         cell: Arc<Cell<A::Message>>,
         props: Props<A>,
         parent: Option<Arc<dyn AnyCell>>,
-        running: Running,
     ) -> Self {
         let (lifecycle, _) = Lifecycle::begin(Arc::clone(&props.plan.supervisor));
         Self {
             actor: None,
-            ctx: ActorContext::new(Arc::clone(&cell), props.plan),
-            cell,
+            ctx: ActorContext::new(cell, props.plan),
             parent,
             lifecycle,
-            actions: VecDeque::new(),
+            actions: None,
             batch: Batch::new(),
             handled: 0,
             begun: false,
             finished: false,
-            _running: running,
+            after: After::Handled,
+            over: None,
         }
     }
 
@@ -106,53 +106,72 @@ impl<A: Actor> Runner<A> {
     }
 
     async fn live(&mut self) -> TerminationReason {
+        let cell = Arc::clone(&self.ctx.cell);
         loop {
-            match self.next() {
-                Turn::Handle(message) => {
-                    let outcome = match (&mut self.actor, self.ctx.behavior()) {
-                        (None, _) => Ok(()),
-                        (Some(actor), None) => {
-                            let code =
-                                pin!(AssertUnwindSafe(actor.receive(message, &mut self.ctx)).catch_unwind());
-                            outcome(watched(code, &self.cell.inbox).await)
-                        }
-                        (Some(actor), Some(behavior)) => {
-                            let code = pin!(
-                                AssertUnwindSafe(async { behavior(actor, message, &mut self.ctx).await })
-                                    .catch_unwind()
-                            );
-                            outcome(watched(code, &self.cell.inbox).await)
-                        }
-                    };
-                    if let Err(failure) = outcome {
-                        self.fail(failure);
-                    }
+            let ran = {
+                let code = pin!(AssertUnwindSafe(OptionFuture::from(self.code())).catch_unwind());
+                watched(code, &cell.inbox).await
+            };
+            // Nothing that it yields is there while it sleeps.
+            if self.has_paused(ran) {
+                match self.over.take() {
+                    Some(reason) => return *reason,
+                    None => self.until_woken().await,
                 }
-                Turn::Tell(signal, after) => {
-                    let told = match &mut self.actor {
-                        None => Ok(()),
-                        Some(actor) => {
-                            let code =
-                                pin!(AssertUnwindSafe(actor.signal(signal, &mut self.ctx)).catch_unwind());
-                            outcome(watched(code, &self.cell.inbox).await)
-                        }
-                    };
-                    self.told(told, after);
-                }
-                Turn::Yield => {
-                    self.cell.inbox.let_in();
-                    yield_now().await;
-                }
-                Turn::Sleep => {
-                    self.handled = 0;
-                    let mut asleep = false;
-                    // Whatever wakes it, it looks at everything again.
-                    poll_fn(|cx| if replace(&mut asleep, true) { Poll::Ready(()) } else { self.sleep(cx) })
-                        .await;
-                }
-                Turn::Over(reason) => return reason,
             }
         }
+    }
+
+    /// The actor's code for what is next; `None`: there is a pause.
+    // All of the turn goes into this future, so that the one that awaits it has no room for a turn.
+    fn code(&mut self) -> Option<impl Future<Output = Result<(), BoxError>> + Send> {
+        match self.next() {
+            // Who handles messages and is told something has an instance.
+            Turn::Handle(message) => {
+                let actor = self.actor.as_mut()?;
+                Some(Either::Left(match self.ctx.behavior() {
+                    None => Either::Left(actor.receive(message, &mut self.ctx)),
+                    Some(behavior) => Either::Right(behave(behavior, actor, message, &mut self.ctx)),
+                }))
+            }
+            // In a box: it is rare, and the largest that may wait here.
+            Turn::Tell(signal) => {
+                Some(Either::Right(Box::pin(self.actor.as_mut()?.signal(signal, &mut self.ctx))))
+            }
+            Turn::Pause => None,
+            Turn::Over(reason) => {
+                self.over = Some(Box::new(reason));
+                None
+            }
+        }
+    }
+
+    /// Takes in what became of the actor's code. `true`: there was none.
+    fn has_paused(&mut self, ran: std::thread::Result<Option<Result<(), BoxError>>>) -> bool {
+        self.settle(match ran {
+            Ok(Some(Ok(()))) => Ok(()),
+            Ok(Some(Err(error))) => Err(ActorFailure::returned(&error)),
+            Err(panic) => Err(ActorFailure::Panicked { message: panic_message(&*panic) }),
+            Ok(None) => return true,
+        });
+        false
+    }
+
+    /// Whatever wakes it, it looks at everything again.
+    fn until_woken(&mut self) -> impl Future<Output = ()> {
+        let mut asleep = false;
+        poll_fn(move |cx| {
+            if replace(&mut asleep, true) {
+                return Poll::Ready(());
+            }
+            if replace(&mut self.handled, 0) < BURST {
+                return self.sleep(cx);
+            }
+            // To the end of the queue of its thread.
+            self.ctx.cell.inbox.let_in();
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
     }
 
     fn next(&mut self) -> Turn<A::Message> {
@@ -162,16 +181,15 @@ impl<A: Actor> Runner<A> {
             return turn;
         }
         loop {
-            while let Some(action) = self.actions.pop_front() {
+            while let Some(action) = self.actions.as_mut().and_then(|actions| actions.0.pop_front()) {
                 if let Some(turn) = self.perform(action) {
                     return turn;
                 }
             }
             if self.handled >= BURST {
-                self.handled = 0;
-                return Turn::Yield;
+                return Turn::Pause;
             }
-            match self.cell.inbox.next_urgent() {
+            match self.ctx.cell.inbox.next_urgent() {
                 Some(Urgent::Control(control)) => {
                     if let Some(turn) = self.control(control) {
                         return turn;
@@ -194,7 +212,7 @@ impl<A: Actor> Runner<A> {
                         self.handled += 1;
                         match message {
                             Ok(message) => {
-                                self.cell.system.metrics.messages.increment(1);
+                                self.ctx.cell.system.metrics.messages.increment(1);
                                 return Turn::Handle(message);
                             }
                             Err(failure) => self.fail(failure),
@@ -222,13 +240,13 @@ impl<A: Actor> Runner<A> {
                 }
                 Phase::Clearing(_) | Phase::Starting | Phase::Stopped => {}
             }
-            return Turn::Sleep;
+            return Turn::Pause;
         }
     }
 
     fn sleep(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let running = *self.lifecycle.phase() == Phase::Running;
-        let woken = self.cell.inbox.sleep(&mut self.batch, running, cx);
+        let woken = self.ctx.cell.inbox.sleep(&mut self.batch, running, cx);
         if woken.is_ready() {
             return woken;
         }
@@ -248,18 +266,21 @@ impl<A: Actor> Runner<A> {
     }
 
     fn step(&mut self, input: Input) {
-        self.actions.extend(self.lifecycle.step(input));
+        let actions = self.lifecycle.step(input);
+        if !actions.is_empty() {
+            self.actions.get_or_insert_default().0.extend(actions);
+        }
     }
 
     fn fail(&mut self, failure: ActorFailure) {
         let now = Instant::now();
-        let chance = self.cell.system.chance(self.cell.id, now);
+        let chance = self.ctx.cell.system.chance(self.ctx.cell.id, now);
         self.step(Input::Failed { failure, now, chance });
     }
 
     fn nothing_waits(&self) -> bool {
         let unstashed = self.ctx.rare.as_ref().is_some_and(|rare| !rare.unstashed.is_empty());
-        !unstashed && self.cell.inbox.is_empty(&self.batch)
+        !unstashed && self.ctx.cell.inbox.is_empty(&self.batch)
     }
 
     fn has_piped(&self) -> bool {
@@ -273,10 +294,10 @@ impl<A: Actor> Runner<A> {
     fn perform(&mut self, action: Action) -> Option<Turn<A::Message>> {
         match action {
             Action::Start => return self.start(),
-            Action::DiscardForRestart => return Some(Turn::Tell(Signal::PreRestart, After::Restarts)),
+            Action::DiscardForRestart => return self.tell(Signal::PreRestart, After::Restarts),
             Action::DiscardForStop => {
                 self.ctx.leaving = true;
-                return Some(Turn::Tell(Signal::PostStop, After::Stops));
+                return self.tell(Signal::PostStop, After::Stops);
             }
             Action::StopChildren => {
                 // Whoever stops gracefully gives its children the time to; whoever fails or is cut short does not.
@@ -294,7 +315,7 @@ impl<A: Actor> Runner<A> {
         match catch_unwind(AssertUnwindSafe(|| (self.ctx.plan().factory)())) {
             Ok(actor) => {
                 self.actor = Some(actor);
-                Some(Turn::Tell(Signal::Started, After::Started))
+                self.tell(Signal::Started, After::Started)
             }
             Err(panic) => {
                 self.fail(ActorFailure::Panicked { message: panic_message(&*panic) });
@@ -303,11 +324,21 @@ impl<A: Actor> Runner<A> {
         }
     }
 
-    fn told(&mut self, outcome: Outcome, after: After) {
-        match (after, outcome) {
+    fn tell(&mut self, signal: Signal, after: After) -> Option<Turn<A::Message>> {
+        self.after = after;
+        if self.actor.is_none() {
+            // There is nobody to be told.
+            self.settle(Ok(()));
+            return None;
+        }
+        Some(Turn::Tell(signal))
+    }
+
+    fn settle(&mut self, outcome: Outcome) {
+        match (replace(&mut self.after, After::Handled), outcome) {
+            (After::Handled | After::Noticed, Ok(())) => {}
             (After::Started, Ok(())) => self.step(Input::Started),
-            (After::Noticed, Ok(())) => {}
-            (After::Started | After::Noticed, Err(failure)) => self.fail(failure),
+            (After::Handled | After::Noticed | After::Started, Err(failure)) => self.fail(failure),
             (After::Restarts, outcome) => {
                 self.discard(outcome, Signal::PreRestart);
                 self.ctx.forget_instance();
@@ -327,10 +358,10 @@ impl<A: Actor> Runner<A> {
             }
             // On its way out it is told of nothing but its own end.
             Control::Terminated(_) if *self.lifecycle.phase() != Phase::Running => None,
-            Control::Terminated(terminated) => Some(match self.ctx.noticed(terminated)? {
-                Notice::Signal(terminated) => Turn::Tell(Signal::Terminated(terminated), After::Noticed),
-                Notice::Message(message) => Turn::Handle(message),
-            }),
+            Control::Terminated(terminated) => match self.ctx.noticed(terminated)? {
+                Notice::Signal(terminated) => self.tell(Signal::Terminated(terminated), After::Noticed),
+                Notice::Message(message) => Some(Turn::Handle(message)),
+            },
         }
     }
 
@@ -364,8 +395,11 @@ impl<A: Actor> Runner<A> {
     }
 
     fn take_from_mailbox(&mut self) -> Option<Result<A::Message, ActorFailure>> {
-        let message = self.cell.inbox.begin_next(&mut self.batch)?;
-        self.cell.system.metrics.waiting_messages.decrement(1.0);
+        if self.batch.took_last() && !self.lifecycle.is_draining() {
+            return None;
+        }
+        let message = self.ctx.cell.inbox.begin_next(&mut self.batch)?;
+        self.ctx.cell.system.metrics.waiting_messages.decrement(1.0);
         Some(Ok(message))
     }
 
@@ -389,19 +423,19 @@ impl<A: Actor> Runner<A> {
     /// Drops the instance, which was told that it goes.
     fn discard(&mut self, told: Outcome, last: Signal) {
         if let Err(failure) = told {
-            warn!(actor = %self.cell.path, %failure, signal = ?last, "failed on its way out");
+            warn!(actor = %self.ctx.cell.path, %failure, signal = ?last, "failed on its way out");
         }
         let actor = self.actor.take();
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(actor))) {
             let failure = panic_message(&*panic);
-            warn!(actor = %self.cell.path, failure, "its destructor panicked");
+            warn!(actor = %self.ctx.cell.path, failure, "its destructor panicked");
         }
     }
 
     fn report(&self, failure: &ActorFailure, directive: Directive) {
-        let metrics = &self.cell.system.metrics;
+        let metrics = &self.ctx.cell.system.metrics;
         metrics.actor_failures.increment(1);
-        let actor = &self.cell.path;
+        let actor = &self.ctx.cell.path;
         match directive {
             Directive::Restart { after } => {
                 metrics.actor_restarts.increment(1);
@@ -418,7 +452,7 @@ impl<A: Actor> Runner<A> {
     /// The end: everyone who must know is told.
     fn finish(&mut self, reason: TerminationReason) {
         self.finished = true;
-        let cell = &self.cell;
+        let cell = Arc::clone(&self.ctx.cell);
         // Only an aborted one still has children.
         self.ctx.for_each_child(|child| child.abort());
         let waiting = cell.inbox.close(&mut self.batch);
@@ -448,6 +482,9 @@ impl<A: Actor> Drop for Runner<A> {
         if !self.finished {
             self.finish(TerminationReason::Aborted);
         }
+        // All that is the user's is gone when the system is told.
+        drop(self.actor.take());
+        self.ctx.cell.system.runs_no_longer();
     }
 }
 
@@ -465,13 +502,15 @@ fn watched<'a, F: Future, M>(
     })
 }
 
-/// The outcome of a piece of the user's code; a panic is one, too.
-fn outcome(ended: std::thread::Result<Result<(), BoxError>>) -> Outcome {
-    match ended {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(ActorFailure::returned(&error)),
-        Err(panic) => Err(ActorFailure::Panicked { message: panic_message(&*panic) }),
-    }
+/// What a changed behaviour does; a panic before its future is there is one of the future.
+fn behave<'a, A: Actor>(
+    behavior: Behavior<A>,
+    actor: &'a mut A,
+    message: A::Message,
+    ctx: &'a mut ActorContext<A>,
+) -> impl Future<Output = Result<(), BoxError>> + Send + use<'a, A> {
+    catch_unwind(AssertUnwindSafe(|| behavior(actor, message, ctx)))
+        .unwrap_or_else(|panic| Box::pin(async { resume_unwind(panic) }))
 }
 
 /// Messages that are handled before others of its thread get their turn.

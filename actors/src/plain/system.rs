@@ -51,9 +51,6 @@ struct Top {
     stopping: bool,
 }
 
-/// That an actor runs, as long as this is there.
-pub(crate) struct Running(Arc<Shared>);
-
 impl ActorSystem {
     /// A system without actors. Its name begins their paths.
     pub fn new(name: &str) -> Self {
@@ -232,11 +229,14 @@ impl Shared {
         let runtime = Handle::try_current().map_err(|_| SpawnError::NoRuntime)?;
         let cell = Arc::new(Cell::new(path, props.plan.mailbox, Arc::clone(self)));
         // Before others can find it: a shutdown waits for it from then on.
-        let running = Running::new(self);
-        register(Arc::clone(&cell) as Arc<dyn AnyCell>)?;
+        self.running.fetch_add(1, Ordering::Relaxed);
+        if let Err(refused) = register(Arc::clone(&cell) as Arc<dyn AnyCell>) {
+            self.runs_no_longer();
+            return Err(refused);
+        }
         self.metrics.spawned.increment(1);
         self.metrics.running_actors.increment(1.0);
-        let runner = Runner::new(Arc::clone(&cell), props, parent, running);
+        let runner = Runner::new(Arc::clone(&cell), props, parent);
         cell.set_task(runtime.spawn(runner.run()).abort_handle());
         Ok(ActorRef { cell })
     }
@@ -244,6 +244,12 @@ impl Shared {
     /// Frees the name of a top-level actor.
     pub(crate) fn forget(&self, id: ActorId, path: &ActorPath) {
         self.top().remove(id, path);
+    }
+
+    pub(crate) fn runs_no_longer(&self) {
+        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.none_runs.notify_waiters();
+        }
     }
 
     async fn until_none_runs(&self) {
@@ -282,21 +288,6 @@ impl Top {
         let hash = self.hasher.hash_one(path);
         if let Ok(entry) = self.actors.find_entry(hash, |(_, actor)| actor.id() == id) {
             entry.remove();
-        }
-    }
-}
-
-impl Running {
-    fn new(system: &Arc<Shared>) -> Self {
-        system.running.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(system))
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        if self.0.running.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.none_runs.notify_waiters();
         }
     }
 }

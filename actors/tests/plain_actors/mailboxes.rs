@@ -53,6 +53,37 @@ async fn a_full_mailbox_lets_senders_wait_in_their_order() {
     assert_eq!(notes(&probe).await, ["first", "second", "third"]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn senders_that_meet_a_small_mailbox_from_many_threads_all_get_in() {
+    for capacity in [1, 2, 7] {
+        let system = ActorSystem::new("test");
+        let mailbox = Mailbox::bounded(capacity).on_overflow(Overflow::Wait);
+        let probe = system.spawn("probe", props(&Log::default()).mailbox(mailbox)).unwrap();
+        let mut senders = tokio::task::JoinSet::new();
+        for sender in 0..32 {
+            let probe = probe.clone();
+            senders.spawn(async move {
+                for n in 0..200 {
+                    match (sender + n) % 7 {
+                        // Gives up where it would have to wait.
+                        0 => {
+                            let told = futures::FutureExt::now_or_never(probe.tell(Message::Note("perhaps")));
+                            assert!(told.is_none_or(|told| told.is_ok()));
+                        }
+                        1 => drop(notes(&probe).await),
+                        _ => probe.tell(Message::Note("certainly")).await.unwrap(),
+                    }
+                }
+            });
+        }
+        senders.join_all().await;
+        let certainly =
+            (0..32).flat_map(|sender| (0..200).map(move |n| (sender + n) % 7)).filter(|n| *n > 1).count();
+        let noted = notes(&probe).await;
+        assert_eq!(noted.iter().filter(|note| **note == "certainly").count(), certainly);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn senders_that_wait_learn_that_the_actor_stopped() {
     let (_system, probe, _gate) = full(Overflow::Wait).await;
