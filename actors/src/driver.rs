@@ -37,6 +37,8 @@ pub(crate) struct Driver<A: PersistentActor> {
     recovering: Option<Box<Recovering<A>>>,
     errands: Option<Box<Errands<A>>>,
     held: usize,
+    /// How often it became idle since it rested, up to [`WARM`].
+    warmth: u8,
     ending: Option<Box<Ending>>,
     /// What commands that came too late are answered.
     failure: Option<Box<Failure>>,
@@ -69,6 +71,7 @@ impl<A: PersistentActor> Driver<A> {
             recovering: None,
             errands: None,
             held: 0,
+            warmth: 0,
             ending: None,
             failure: None,
         }
@@ -135,7 +138,18 @@ impl<A: PersistentActor> Driver<A> {
             }
             // It is asked again.
             Call::Idle => {}
-            Call::Rest => self.shrink(),
+            Call::Rest => {
+                self.warmth = 0;
+                self.shrink();
+            }
+        }
+    }
+
+    /// One that is seldom asked gives its queues' memory back at once: of very many such, what they had grown to would stay.
+    fn cool_down(&mut self) {
+        if self.warmth < WARM && self.entity.is_idle() {
+            self.warmth += 1;
+            self.shrink();
         }
     }
 
@@ -264,6 +278,7 @@ impl<A: PersistentActor> Future for Driver<A> {
             if let Some(written) = this.writes.next_if_answered() {
                 this.written(written);
             } else if this.poll_step(cx).is_pending() {
+                this.cool_down();
                 return Poll::Pending;
             }
         }
@@ -288,6 +303,8 @@ impl<A: PersistentActor> Drop for Driver<A> {
 
 /// Commands taken from the inbox before the rest is looked after again.
 const BURST: usize = 128;
+/// Who becomes idle more often than so keeps its queues' memory until it rests.
+const WARM: u8 = 8;
 /// Steps after which others get their turn.
 const STEPS: usize = 16;
 /// Side effects that may wait; then commands wait in the inbox (I14).

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 
@@ -72,6 +73,8 @@ pub(crate) fn role(folder: &str, count: &str) -> Result<()> {
                 let entities = WINDOW.min(from + count - first);
                 deposit(&node, &Load { first, ..Load::new(entities, 1, 1_000) }).await?;
             }
+            // The caretaker of the kind has looked twice, so that all have given back what their queues had grown to.
+            tokio::time::sleep(RESTED).await;
             parent::say(f64::from(count))?;
             parent::wait()?;
         }
@@ -81,3 +84,4 @@ pub(crate) fn role(folder: &str, count: &str) -> Result<()> {
 }
 
 const WINDOW: u32 = 10_000;
+const RESTED: Duration = Duration::from_secs(12);
