@@ -8,7 +8,6 @@ use annals_journal::{Head, JournalError, PersistenceId};
 use tokio::time::Instant;
 use tracing::{Span, debug, error, warn};
 
-use crate::context::Identity;
 use crate::delivery::Delivery;
 use crate::entities::Entities;
 use crate::entity::{Entity, Input, StopReason, Supervision};
@@ -29,19 +28,16 @@ use writes::Writes;
 
 /// An entity's task. There may be a million of them, so what is not always needed is in boxes, and it is a future written by hand.
 pub(crate) struct Driver<A: PersistentActor> {
-    identity: Arc<Identity>,
     entity: Entity<A>,
     entities: Arc<Entities<A>>,
     inbox: Arc<Inbox<A>>,
     writes: Writes,
     recovering: Option<Box<Recovering<A>>>,
     errands: Option<Box<Errands<A>>>,
-    held: usize,
+    held: u32,
     /// How often it became idle since it rested, up to [`WARM`].
     warmth: u8,
     ending: Option<Box<Ending>>,
-    /// What commands that came too late are answered.
-    failure: Option<Box<Failure>>,
 }
 
 /// How the entity ends; its task follows when its side effects are done.
@@ -50,6 +46,8 @@ struct Ending {
     reason: Option<StopReason>,
     /// Until when it is left alone.
     left_alone: Option<Instant>,
+    /// What commands that came too late are answered.
+    failure: Option<Failure>,
 }
 
 impl<A: PersistentActor> Driver<A> {
@@ -60,10 +58,8 @@ impl<A: PersistentActor> Driver<A> {
         supervision: Option<Box<Supervision>>,
     ) -> Self {
         entities.node.metrics.active_entities.increment(1.0);
-        let identity = entities.identity(id);
-        let entity = Entity::start_after(Arc::clone(&identity), Arc::clone(&entities.rules), supervision);
+        let entity = Entity::start_after(entities.identity(id), Arc::clone(&entities.rules), supervision);
         Self {
-            identity,
             entity,
             entities,
             inbox,
@@ -73,12 +69,11 @@ impl<A: PersistentActor> Driver<A> {
             held: 0,
             warmth: 0,
             ending: None,
-            failure: None,
         }
     }
 
     fn id(&self) -> &PersistenceId {
-        &self.identity.persistence_id
+        self.entity.id()
     }
 
     /// Takes in the next thing that has happened; pending when there is none, and the task is woken for it.
@@ -125,7 +120,7 @@ impl<A: PersistentActor> Driver<A> {
     }
 
     fn accepts_commands(&self) -> bool {
-        self.ending.is_none()
+        self.ending.as_ref().is_none_or(|ending| ending.reason.is_none())
             && self.entity.accepts_commands()
             && self.errands.as_ref().is_none_or(|errands| errands.side_effects.len() < MAX_SIDE_EFFECTS)
     }
@@ -212,7 +207,7 @@ impl<A: PersistentActor> Driver<A> {
     }
 
     /// Takes the entity out of memory; `false`: someone needs it, it has begun again.
-    fn leave(&mut self, reason: StopReason, left_alone: Option<Instant>) -> bool {
+    fn leave(&mut self, reason: StopReason, ending: Ending) -> bool {
         let passivated = matches!(reason, StopReason::Passivated | StopReason::PassivatedWhileNeeded);
         let needed = reason == StopReason::PassivatedWhileNeeded;
         if passivated && (needed || !self.entities.remove_if(self.id(), || self.inbox.is_empty())) {
@@ -238,11 +233,9 @@ impl<A: PersistentActor> Driver<A> {
             StopReason::GivenUp => {}
             StopReason::Stopped => debug!(persistence_id = %self.id(), "stopped"),
         }
-        let failure = match self.failure.take() {
-            Some(failure) => *failure,
-            None => Failure::Stopping { persistence_id: self.id().clone() },
-        };
-        match left_alone {
+        let failure =
+            ending.failure.unwrap_or_else(|| Failure::Stopping { persistence_id: self.id().clone() });
+        match ending.left_alone {
             Some(until) => {
                 let supervision = self.entity.take_supervision();
                 let remembered = Remembered { failure: failure.clone(), until, supervision };
@@ -267,10 +260,10 @@ impl<A: PersistentActor> Future for Driver<A> {
             this.perform();
             let no_side_effects = this.errands.as_ref().is_none_or(|errands| errands.no_side_effects());
             if no_side_effects
-                && let Some(ending) = this.ending.take()
+                && let Some(ending) = this.ending.take_if(|ending| ending.reason.is_some())
                 && let Some(reason) = ending.reason
             {
-                if this.leave(reason, ending.left_alone) {
+                if this.leave(reason, *ending) {
                     return Poll::Ready(());
                 }
                 continue;
@@ -293,7 +286,7 @@ impl<A: PersistentActor> Drop for Driver<A> {
     fn drop(&mut self) {
         let metrics = &self.entities.node.metrics;
         metrics.mailbox_depth.decrement(self.inbox.close().len() as f64);
-        metrics.held_replies.decrement(self.held as f64);
+        metrics.held_replies.decrement(f64::from(self.held));
         metrics.active_entities.decrement(1.0);
         if std::thread::panicking() {
             error!(persistence_id = %self.id(), "the entity's task panicked: its commands are dropped, the next one starts it again");

@@ -58,19 +58,23 @@ pub enum Failure {
         capacity: usize,
     },
     /// The time limit passed before the command was decided; it will not be carried out. Repeat later.
-    #[error("{persistence_id} did not get to the command in time; it will not be carried out")]
+    #[error(
+        "{persistence_id} did not get to the command in time; it will not be carried out: repeat it, or give the ask more time"
+    )]
     TimedOut {
         /// The entity that was asked.
         persistence_id: PersistenceId,
     },
     /// The journal or snapshot store cannot be asked now. Repeat later.
-    #[error("the journal cannot be reached: {reason}")]
+    #[error("the journal cannot be reached: {reason}: repeat later")]
     JournalUnavailable {
         /// What the journal said.
         reason: String,
     },
     /// A newer owner has taken the entity over; this node no longer speaks for it. Ask the new owner.
-    #[error("{persistence_id} was taken over by a newer owner: {reason}")]
+    #[error(
+        "{persistence_id} was taken over by a newer owner ({reason}): ask that one, or start this node anew"
+    )]
     Fenced {
         /// The entity that was asked.
         persistence_id: PersistenceId,
@@ -78,7 +82,7 @@ pub enum Failure {
         reason: String,
     },
     /// The entity or its node is stopping. Repeat on another node, or after the restart.
-    #[error("{persistence_id} is stopping")]
+    #[error("{persistence_id} is stopping: repeat when it, or its node, has started again")]
     Stopping {
         /// The entity that was asked.
         persistence_id: PersistenceId,
@@ -119,7 +123,9 @@ pub enum Failure {
         retry_after: Duration,
     },
     /// The asynchronous work before the decision took longer than its limit.
-    #[error("the work before the decision of {persistence_id} took longer than its limit")]
+    #[error(
+        "the work before the decision of {persistence_id} took longer than its limit: repeat, or raise the limit with `Kind::work_limit` or `Run::within`"
+    )]
     WorkTimedOut {
         /// The entity that was asked.
         persistence_id: PersistenceId,

@@ -24,9 +24,10 @@ impl<A: PersistentActor> Driver<A> {
                 self.perform_one(action);
             }
             self.entity.reuse(actions);
-            let held = self.entity.held();
+            // At most so many as may be held.
+            let held = u32::try_from(self.entity.held()).unwrap_or(u32::MAX);
             if held != self.held {
-                self.entities.node.metrics.held_replies.increment(held as f64 - self.held as f64);
+                self.entities.node.metrics.held_replies.increment(f64::from(held) - f64::from(self.held));
                 self.held = held;
             }
         }
@@ -34,7 +35,7 @@ impl<A: PersistentActor> Driver<A> {
     }
 
     fn perform_one(&mut self, action: Action<A>) {
-        let (node, id) = (&self.entities.node, &self.identity.persistence_id);
+        let (node, id) = (&self.entities.node, self.entity.id());
         match action {
             Action::Write(write) => self.writes.issue(&node.journal, write),
             Action::Release(delivery, effects) => {
@@ -55,7 +56,7 @@ impl<A: PersistentActor> Driver<A> {
                     node.metrics.mailbox_depth.decrement(1.0);
                     node.fail(id, delivery, failure.clone());
                 }
-                self.failure = Some(Box::new(failure));
+                self.ending().failure = Some(failure);
             }
             Action::Claim(token) => self.claim(token),
             Action::Load(at_most) => {
@@ -116,7 +117,7 @@ impl<A: PersistentActor> Driver<A> {
                 recovering.step = Step::Once(rest.boxed());
             }
             Action::Ready { replayed, snapshot } => {
-                self.failure = None;
+                self.ending = None;
                 let began = self.recovering.take().and_then(|recovering| recovering.episode);
                 let took = began.map(|(began, _)| began.elapsed()).unwrap_or_default();
                 node.metrics.recoveries.increment(1);
@@ -168,7 +169,7 @@ impl<A: PersistentActor> Driver<A> {
         if errands.side_effect.is_none()
             && let Some(effect) = errands.side_effects.pop_front()
         {
-            let (id, limit) = (self.identity.persistence_id.clone(), self.entities.work_limit);
+            let (id, limit) = (self.entity.id().clone(), self.entities.work_limit);
             let run = async move {
                 match timeout(limit, AssertUnwindSafe(effect).catch_unwind()).await {
                     Ok(Ok(())) => {}

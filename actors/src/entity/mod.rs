@@ -38,7 +38,7 @@ mod tests;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use annals_journal::{JournalError, SeqNr, Timestamp, Token};
+use annals_journal::{JournalError, PersistenceId, SeqNr, Timestamp, Token};
 
 pub(crate) use action::{Action, Input, Report, RestartReason, StopReason, WorkOutput};
 use held::{Held, Lost};
@@ -62,10 +62,7 @@ pub(crate) struct Entity<A: PersistentActor> {
     stash: VecDeque<Stashed<A>>,
     lost: Option<Box<Lost<A>>>,
     arrivals: u64,
-    /// The claimed head at which recovery found no cover for deleted events.
-    uncovered: Option<(SeqNr, SeqNr)>,
-    /// Since when recovery meets a journal that cannot be asked.
-    trouble_since: Option<Timestamp>,
+    trouble: Option<Box<Trouble>>,
     setbacks: u32,
     /// Since it first panicked or could not recover.
     supervision: Option<Box<Supervision>>,
@@ -74,6 +71,15 @@ pub(crate) struct Entity<A: PersistentActor> {
     /// It or its node stops, whatever comes.
     told_to_stop: bool,
     out: Vec<Action<A>>,
+}
+
+/// What a recovery has met that is not over.
+#[derive(Default)]
+struct Trouble {
+    /// The claimed head at which it found no cover for deleted events.
+    uncovered: Option<(SeqNr, SeqNr)>,
+    /// Since when the journal cannot be asked.
+    since: Option<Timestamp>,
 }
 
 enum Phase<A: PersistentActor> {
@@ -109,8 +115,7 @@ impl<A: PersistentActor> Entity<A> {
             stash: VecDeque::new(),
             lost: None,
             arrivals: 0,
-            uncovered: None,
-            trouble_since: None,
+            trouble: None,
             setbacks: 0,
             supervision,
             saving: false,
@@ -163,6 +168,11 @@ impl<A: PersistentActor> Entity<A> {
         if let Phase::Running(running) = &mut self.phase {
             running.shrink();
         }
+    }
+
+    /// Which entity it is.
+    pub(crate) fn id(&self) -> &PersistenceId {
+        &self.identity.persistence_id
     }
 
     /// Whether something is to be done.

@@ -62,7 +62,7 @@ impl<A: PersistentActor> Entity<A> {
 
     fn trouble(&mut self, now: Timestamp, reason: String) {
         self.setbacks = self.setbacks.saturating_add(1);
-        let since = *self.trouble_since.get_or_insert(now);
+        let since = *self.trouble.get_or_insert_default().since.get_or_insert(now);
         self.out.push(Action::Report(Report::JournalUnavailable(reason.clone())));
         let failure = Failure::JournalUnavailable { reason };
         if now.since(since) < self.rules.bounds.patience {
@@ -216,11 +216,15 @@ impl<A: PersistentActor> Entity<A> {
             }
             // A newer owner may have deleted them since the claim, behind a snapshot that lies ahead of it: the next claim
             // is fenced then, or finds another head.
-            None if self.uncovered != Some((head.seq_nr, head.deleted_to)) => {
-                self.uncovered = Some((head.seq_nr, head.deleted_to));
-                self.claim();
+            None => {
+                let uncovered = Some((head.seq_nr, head.deleted_to));
+                let trouble = self.trouble.get_or_insert_default();
+                if std::mem::replace(&mut trouble.uncovered, uncovered) == uncovered {
+                    self.fail_recovery(RecoveryError::EventsMissing { to: head.deleted_to });
+                } else {
+                    self.claim();
+                }
             }
-            None => self.fail_recovery(RecoveryError::EventsMissing { to: head.deleted_to }),
         }
     }
 
@@ -309,8 +313,7 @@ impl<A: PersistentActor> Entity<A> {
 
     fn ready(&mut self, now: Timestamp, replaying: Replaying<A>) {
         let Replaying { token, head, state, replayed, cadence, last_event, began_with, .. } = replaying;
-        self.trouble_since = None;
-        self.uncovered = None;
+        self.trouble = None;
         let running = Running::new(token, state, head.seq_nr, last_event, cadence, now);
         self.phase = Phase::Running(Box::new(running));
         self.out.push(Action::Ready { replayed, snapshot: began_with });
