@@ -21,7 +21,9 @@
 //! that they had, or decided again.
 
 mod action;
+mod ending;
 mod held;
+mod loss;
 mod recovery;
 mod rules;
 mod running;
@@ -41,7 +43,7 @@ use std::sync::Arc;
 use annals_journal::{JournalError, PersistenceId, SeqNr, Timestamp, Token};
 
 pub(crate) use action::{Action, Input, Report, RestartReason, StopReason, WorkOutput};
-use held::{Held, Lost};
+use held::Lost;
 use recovery::{Claiming, Loading, Replaying, Settling};
 pub(crate) use rules::{Activations, Bounds, Rules};
 use running::{Running, Setback};
@@ -50,7 +52,7 @@ use waiting::{Stashed, Waiting};
 
 use crate::context::Identity;
 use crate::delivery::Delivery;
-use crate::{Failure, PersistentActor, RecoveryError};
+use crate::PersistentActor;
 
 /// See the module.
 pub(crate) struct Entity<A: PersistentActor> {
@@ -295,194 +297,6 @@ impl<A: PersistentActor> Entity<A> {
             Phase::Pausing(running) => self.phase = Phase::Running(running),
             other => self.phase = other,
         }
-    }
-
-    fn idle(&mut self, now: Timestamp) {
-        if self.is_idle()
-            && let Phase::Running(running) = &mut self.phase
-        {
-            running.passivate(now);
-        }
-    }
-
-    /// Stops once what was decided is durable; the rest is answered with a failure.
-    fn stop(&mut self, now: Timestamp) {
-        self.told_to_stop = true;
-        match &mut self.phase {
-            Phase::Running(running) => running.stop(now, &mut self.retry, &mut self.out),
-            Phase::Pausing(_) => {
-                self.rested();
-                self.stop(now);
-            }
-            Phase::Stopped => {}
-            _ if self.lost.is_some() => {
-                // Outcomes are being settled: what waits is refused, what may be stored is not given up.
-                let failure = self.stopping();
-                self.refuse_waiting(&failure);
-            }
-            _ => self.halt(StopReason::Stopped, &self.stopping()),
-        }
-    }
-
-    /// After passivation, when someone already waits again.
-    fn wake_again(&mut self) {
-        if !matches!(self.phase, Phase::Stopped) {
-            return;
-        }
-        if self.told_to_stop {
-            self.halt(StopReason::Stopped, &self.stopping());
-        } else {
-            self.claim();
-        }
-    }
-
-    fn stop_when_quiet(&mut self) {
-        let Phase::Running(running) = &mut self.phase else { return };
-        let Some(reason) =
-            running.ready_to_stop(&self.identity, &self.rules, &mut self.saving, &mut self.out)
-        else {
-            return;
-        };
-        match reason {
-            StopReason::Passivated if !self.retry.is_empty() || !self.stash.is_empty() => {
-                self.phase = Phase::Stopped;
-                self.out.push(Action::Stop(StopReason::PassivatedWhileNeeded));
-            }
-            StopReason::Passivated => {
-                self.phase = Phase::Stopped;
-                self.out.push(Action::Stop(StopReason::Passivated));
-            }
-            reason => self.halt(reason, &self.stopping()),
-        }
-    }
-
-    /// The state is no longer the journal's: recover under a new activation, or stop when a newer epoch owns the id.
-    fn throw_away(&mut self, now: Timestamp, setback: Setback<A>) {
-        let Phase::Running(running) = std::mem::replace(&mut self.phase, Phase::Stopped) else { return };
-        self.out.push(Action::ForgetWrites);
-        self.out.push(Action::CancelWork);
-        let reason = setback.reason();
-        let fenced = match &setback {
-            Setback::Journal(error @ JournalError::Fenced { .. }) => Some(self.fenced(error)),
-            _ => None,
-        };
-        let panic = match &setback {
-            Setback::Panicked { message, .. } => Some(message.clone()),
-            _ => None,
-        };
-        let rest = running.dissolve(setback, &self.identity, &mut self.out);
-        let held = rest.held.len();
-        let report = match panic {
-            Some(message) => {
-                let pause = self.supervision().panicked(now, &message);
-                Report::Panicked { message, held, pause }
-            }
-            None => Report::Restart { reason, held },
-        };
-        self.out.push(Action::Report(report));
-        self.retry.extend(rest.undecided);
-        if rest.maybe_stored {
-            self.lost = Some(Box::new(Lost::new(rest.token, rest.durable, rest.held)));
-        } else {
-            let durable = rest.durable;
-            self.retry.extend(rest.held.into_iter().map(Held::undo));
-            self.reconsider_stash(durable);
-        }
-        self.order_retry();
-        // With something lost, the claim will be fenced too, and what is stored is settled before the end.
-        if let Some(failure) = fenced
-            && self.lost.is_none()
-        {
-            self.halt(StopReason::Fenced, &failure);
-            return;
-        }
-        if self.told_to_stop && self.lost.is_none() {
-            self.halt(StopReason::Stopped, &self.stopping());
-            return;
-        }
-        if self.lost.is_none()
-            && let Some(message) = self.supervision.as_mut().and_then(|so_far| so_far.takes_effect_now())
-        {
-            self.give_up(message);
-            return;
-        }
-        if matches!(reason, RestartReason::Panicked | RestartReason::Rejected) {
-            // The command that is to blame was answered and does not come again. What panics cost comes after the recovery.
-            self.claim();
-            return;
-        }
-        self.setbacks = self.setbacks.saturating_add(1);
-        match reason {
-            // The first time at once: a lost race needs no pause.
-            _ if self.setbacks <= 1 => self.claim(),
-            RestartReason::Conflict | RestartReason::Superseded => self.claim(),
-            _ => self.rest(),
-        }
-    }
-
-    /// Commands stashed on a state that is gone are decided again.
-    fn reconsider_stash(&mut self, still_there: SeqNr) {
-        let (keep, again): (VecDeque<_>, VecDeque<_>) =
-            self.stash.drain(..).partition(|stashed| stashed.rests_on <= still_there);
-        self.stash = keep;
-        self.retry.extend(again.into_iter().map(|stashed| stashed.waiting));
-    }
-
-    fn order_retry(&mut self) {
-        self.retry.make_contiguous().sort_by_key(|waiting| waiting.arrival);
-    }
-
-    fn fenced(&self, error: &JournalError) -> Failure {
-        Failure::Fenced { persistence_id: self.identity.persistence_id.clone(), reason: error.to_string() }
-    }
-
-    fn stopping(&self) -> Failure {
-        Failure::Stopping { persistence_id: self.identity.persistence_id.clone() }
-    }
-
-    fn refuse_waiting(&mut self, failure: &Failure) {
-        let stashed = self.stash.drain(..).map(|stashed| stashed.waiting);
-        let waiting = self.retry.drain(..).chain(stashed);
-        self.out.extend(waiting.map(|waiting| Action::Fail(waiting.delivery, failure.clone())));
-    }
-
-    /// The end: everyone who waits is answered.
-    fn halt(&mut self, reason: StopReason, failure: &Failure) {
-        if let Some(lost) = self.lost.take() {
-            self.out.extend(lost.into_unknown());
-        }
-        self.refuse_waiting(failure);
-        self.phase = Phase::Stopped;
-        self.out.push(Action::RefuseMailbox(failure.clone()));
-        self.out.push(Action::Stop(reason));
-    }
-
-    fn fail_recovery(&mut self, error: RecoveryError) {
-        self.out.push(Action::Report(Report::RecoveryFailed(error.clone())));
-        let retry_after = self.supervision().recovery_failed();
-        self.out.push(Action::LeaveAlone(retry_after));
-        let persistence_id = self.identity.persistence_id.clone();
-        let failure = Failure::RecoveryFailed { persistence_id, reason: error, retry_after };
-        self.halt(StopReason::RecoveryFailed, &failure);
-    }
-
-    /// It has panicked too often.
-    fn give_up(&mut self, message: String) {
-        let retry_after = self.supervision().given_up();
-        self.out.push(Action::LeaveAlone(retry_after));
-        let persistence_id = self.identity.persistence_id.clone();
-        let failure = Failure::PanickedTooOften { persistence_id, message, retry_after };
-        self.halt(StopReason::GivenUp, &failure);
-    }
-
-    fn supervision(&mut self) -> &mut Supervision {
-        let policy = &self.rules.bounds.restart;
-        self.supervision.get_or_insert_with(|| Box::new(Supervision::new(policy)))
-    }
-
-    /// How it has fared, for when it is woken after it was left alone.
-    pub(crate) fn take_supervision(&mut self) -> Option<Box<Supervision>> {
-        self.supervision.take()
     }
 
     fn token(&self) -> Token {
