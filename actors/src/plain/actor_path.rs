@@ -31,12 +31,26 @@ impl ActorPath {
         Self(format!("{}/{id}", self.0).into())
     }
 
+    fn joined(&self, name: &str) -> Arc<str> {
+        let (parent, len) = (self.0.len(), self.0.len() + 1 + name.len());
+        // Most fit here, and need no memory but their own.
+        let mut short = [b'/'; 96];
+        if let Some(joined) = short.get_mut(..len) {
+            joined[..parent].copy_from_slice(self.0.as_bytes());
+            joined[parent + 1..].copy_from_slice(name.as_bytes());
+            if let Ok(joined) = str::from_utf8(joined) {
+                return joined.into();
+            }
+        }
+        [&*self.0, "/", name].concat().into()
+    }
+
     /// The path of a child with this name.
     pub(crate) fn child(&self, name: &str) -> Result<Self, SpawnError> {
         if name.is_empty() || name.len() > MAX_NAME || blurs(name) {
             return Err(SpawnError::InvalidName { name: name.to_owned() });
         }
-        Ok(Self([&*self.0, "/", name].concat().into()))
+        Ok(Self(self.joined(name)))
     }
 }
 
@@ -78,6 +92,17 @@ mod tests {
         let path = ActorPath::root("bank").child("tellers").unwrap().child("1").unwrap();
         assert_eq!(path.as_str(), "bank/tellers/1");
         assert_eq!(path.name(), "1");
+    }
+
+    #[test]
+    fn a_path_may_be_long() {
+        let (mut path, mut expected) = (ActorPath::root("ä"), "ä".to_owned());
+        for depth in 0..40 {
+            let name = "ö".repeat(depth % 5 + 1);
+            path = path.child(&name).unwrap();
+            expected = format!("{expected}/{name}");
+            assert_eq!(path.as_str(), expected);
+        }
     }
 
     #[test]

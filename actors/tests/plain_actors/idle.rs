@@ -20,5 +20,5 @@ fn an_idle_actor_costs_little_whatever_its_mailbox_may_hold() {
     });
     let each = used.bytes_current / 1_000;
     println!("an idle actor costs {each} bytes");
-    assert!(each < 4_096, "{each} bytes");
+    assert!(each < 1_280, "{each} bytes");
 }
