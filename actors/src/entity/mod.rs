@@ -50,9 +50,9 @@ use running::{Running, Setback};
 pub(crate) use supervision::Supervision;
 use waiting::{Stashed, Waiting};
 
+use crate::PersistentActor;
 use crate::context::Identity;
 use crate::delivery::Delivery;
-use crate::PersistentActor;
 
 /// See the module.
 pub(crate) struct Entity<A: PersistentActor> {
