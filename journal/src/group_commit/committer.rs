@@ -31,9 +31,10 @@ impl Committer {
                     next = self.next();
                     batch.tell();
                 } else {
-                    let calls = batch.calls();
+                    // Counted before they are told: some write again at once.
+                    let hoped = self.queue.entries() + batch.calls();
                     batch.tell();
-                    self.await_callers(calls, took).await;
+                    self.await_callers(hoped, took).await;
                     next = self.next();
                 }
             }
@@ -53,9 +54,9 @@ impl Committer {
     }
 
     /// Gives callers that were just answered the time to write again, while more come; `took` is what the commit took.
-    async fn await_callers(&self, answered: usize, took: Duration) {
+    async fn await_callers(&self, hoped: usize, took: Duration) {
         let mut entries = self.queue.entries();
-        let hoped = self.backend.settings.max_entries.min(entries + answered);
+        let hoped = hoped.min(self.backend.settings.max_entries);
         let began = Instant::now();
         let mut last = began;
         while entries < hoped {
