@@ -172,3 +172,17 @@ async fn commits_left_to_the_operating_system_are_seen_as_well() {
     assert_eq!(texts(&database).await.len(), 100);
     assert_eq!(database.durability(), Durability::Os);
 }
+
+/// SQLite does not wait for the lock with which it switches a new file to a write-ahead log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn those_that_open_a_new_file_at_once_all_get_it() {
+    for _ in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("new.db");
+        let open = || tokio::spawn(Database::open(path.clone(), Options::default()));
+        let opened = join_all((0..8).map(|_| open())).await;
+        for database in opened {
+            database.unwrap().unwrap().close().await;
+        }
+    }
+}

@@ -1,7 +1,9 @@
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection as _, Row as _};
+use tokio::time::sleep;
 
 use super::{OpenError, Options};
 
@@ -23,7 +25,20 @@ impl Schema {
 }
 
 /// Creates the file when it is missing, checks that it is ours, and switches it to a write-ahead log.
+///
+/// Of several processes that open a new file at once, all but one may find it locked: SQLite does not wait for the lock with which it
+/// switches to a write-ahead log, whatever its busy time-out.
 pub(super) async fn prepare(path: &Path, options: &Options) -> Result<(), OpenError> {
+    let began = Instant::now();
+    loop {
+        match try_to_prepare(path, options).await {
+            Err(OpenError::Locked { .. }) if began.elapsed() < options.busy_timeout => sleep(RETRY).await,
+            prepared => return prepared,
+        }
+    }
+}
+
+async fn try_to_prepare(path: &Path, options: &Options) -> Result<(), OpenError> {
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path, &error, options.busy_timeout);
     let mut conn = connect(path, options).await.map_err(failed)?;
     // Before anything is changed: another application's file stays as it is.
@@ -128,6 +143,7 @@ async fn identify(conn: &mut SqliteConnection, path: &Path, options: &Options) -
     }
 }
 
+const RETRY: Duration = Duration::from_millis(5);
 /// "Annl".
 const APPLICATION_ID: i32 = 0x416e_6e6c;
 const CREATE: &str = "\
