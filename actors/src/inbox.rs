@@ -10,7 +10,8 @@ use crate::delivery::Delivery;
 
 /// What waits for an entity in memory: commands, and calls of its [caretaker](crate::caretaker).
 ///
-/// Small, because there is one for each entity: nothing is allocated while no command waits.
+/// Small, because there is one for each entity. A few places for commands stay allocated while it is busy, until
+/// [`Inbox::shrink`].
 pub(crate) struct Inbox<A: PersistentActor>(Mutex<State<A>>);
 
 struct State<A: PersistentActor> {

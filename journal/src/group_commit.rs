@@ -10,9 +10,8 @@
 //! again, while more come and at most an eighth of the time that the last one took: else they fall into two halves, of which
 //! one always waits for the other's commit.
 //!
-//! The caller that finds it idle begins the commit itself: with a
-//! backend that answers at once no task is woken. One that does not answer at once is left to the committer's task, so that
-//! nobody's commit waits for the caller's task to be polled.
+//! The caller that finds the journal idle begins the commit itself: with a backend that answers at once no task is woken. A commit
+//! that is not answered at once is left to the committer's task, so that nobody's commit waits for the caller's task to be polled.
 
 mod commit;
 mod committer;

@@ -27,7 +27,7 @@ impl Schema {
 /// Creates the file when it is missing, checks that it is ours, and switches it to a write-ahead log.
 ///
 /// Of several processes that open a new file at once, all but one may find it locked: SQLite does not wait for the lock with which it
-/// switches to a write-ahead log, whatever its busy time-out.
+/// switches to a write-ahead log, whatever its busy time-out. So it is tried again for as long as that.
 pub(super) async fn prepare(path: &Path, options: &Options) -> Result<(), OpenError> {
     let began = Instant::now();
     loop {
