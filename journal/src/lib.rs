@@ -103,6 +103,9 @@ mod group_commit;
 pub use group_commit::{GroupCommit, GroupCommitSettings};
 pub mod telemetry;
 
+#[cfg(feature = "encryption")]
+pub mod encryption;
+
 mod readers;
 pub use readers::{Reader, ReaderName, Readers};
 mod epoch_counter;
