@@ -110,8 +110,8 @@ fn settings() -> BTreeMap<&'static str, String> {
     let (events, bytes) = field(&kind, "max_pending").trim_matches(['(', ')']).split_once(", ").unwrap();
     BTreeMap::from([
         (
-            function!("Kind::mailbox_capacity", Kind::<Probe>::mailbox_capacity),
-            number(field(&kind, "mailbox_capacity")),
+            function!("Kind::mailbox", Kind::<Probe>::mailbox),
+            number(field(field(&kind, "mailbox"), "capacity")),
         ),
         (
             function!("Kind::stash_capacity", Kind::<Probe>::stash_capacity),

@@ -120,11 +120,7 @@ impl<R: Send + 'static> Answer<'_, R> {
 
     /// Waits at most until then; for ever without a deadline.
     pub(crate) async fn until(&mut self, deadline: Option<Instant>) -> Result<Option<R>, Elapsed> {
-        let settled = poll_fn(|cx| self.poll(cx));
-        match deadline {
-            Some(deadline) => timeout_at(deadline, settled).await.map_err(|_| Elapsed),
-            None => Ok(settled.await),
-        }
+        before(deadline, poll_fn(|cx| self.poll(cx))).await
     }
 
     /// Waits no longer: what is sent from now on does not come. Gives the answer that came in the last moment.
@@ -234,6 +230,17 @@ impl<R: Send> Waiting for Slot<R> {
                 asker.wake();
             }
         }
+    }
+}
+
+/// Waits at most until then; for ever without a deadline.
+pub(crate) async fn before<T>(
+    deadline: Option<Instant>,
+    work: impl Future<Output = T>,
+) -> Result<T, Elapsed> {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, work).await.map_err(|_| Elapsed),
+        None => Ok(work.await),
     }
 }
 

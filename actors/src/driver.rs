@@ -210,7 +210,7 @@ impl<A: PersistentActor> Driver<A> {
     fn leave(&mut self, reason: StopReason, ending: Ending) -> bool {
         let passivated = matches!(reason, StopReason::Passivated | StopReason::PassivatedWhileNeeded);
         let needed = reason == StopReason::PassivatedWhileNeeded;
-        if passivated && (needed || !self.entities.remove_if(self.id(), || self.inbox.is_empty())) {
+        if passivated && (needed || !self.entities.remove_if(self.id(), || self.inbox.close_if_empty())) {
             self.entity.step(self.entities.now(), Input::WakeAgain);
             return false;
         }

@@ -16,6 +16,7 @@ use crate::entity::Rules;
 use crate::inbox::{Inbox, Refusal};
 use crate::left_alone::{LeftAlone, Remembered};
 use crate::node::Shared;
+use crate::plain::{Mailbox, Overflow};
 use crate::{Failure, Kind, PersistentActor, StartError};
 
 /// The entities of one kind that are in memory.
@@ -29,7 +30,7 @@ pub(crate) struct Entities<A: PersistentActor> {
     pub(crate) work_limit: Duration,
     retention: Retention,
     surroundings: Arc<Surroundings>,
-    mailbox: usize,
+    mailbox: Mailbox,
     hasher: RandomState,
     parts: Vec<Mutex<Part<A>>>,
 }
@@ -53,6 +54,16 @@ struct Resident<A: PersistentActor> {
     /// What a test's crash ends.
     #[cfg(feature = "testing")]
     task: tokio::task::JoinHandle<()>,
+}
+
+/// Why a command did not go into a mailbox.
+pub(crate) enum Undelivered<A: PersistentActor> {
+    Failed(Failure),
+    /// There may be room later.
+    Full {
+        inbox: Arc<Inbox<A>>,
+        delivery: Box<dyn Delivery<A>>,
+    },
 }
 
 /// So many that two cores seldom meet at one.
@@ -108,34 +119,32 @@ impl<A: PersistentActor> Entities<A> {
         id: &PersistenceId,
         hash: u64,
         delivery: Box<dyn Delivery<A>>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), Undelivered<A>> {
         let mut part = self.part(hash);
         // Under the lock, so that whoever is not refused here is told to stop by the caretaker.
         if self.node.refuses_commands() {
-            return Err(Failure::Stopping { persistence_id: id.clone() });
+            return Err(Undelivered::Failed(Failure::Stopping { persistence_id: id.clone() }));
         }
         let Part { residents, left_alone } = &mut *part;
         let (vacant, delivery) =
             match residents.entry(hash, |resident| resident.id == *id, |resident| self.hash(&resident.id)) {
-                Entry::Occupied(resident) => match resident.get().inbox.send(delivery, self.mailbox) {
+                Entry::Occupied(resident) => match resident.get().inbox.send(delivery, self.mailbox.most()) {
                     Ok(()) => {
                         self.node.metrics.mailbox_depth.increment(1.0);
                         return Ok(());
                     }
-                    Err(Refusal::Full) => {
-                        self.node.metrics.failures.increment(1);
-                        return Err(Failure::MailboxFull {
-                            persistence_id: id.clone(),
-                            capacity: self.mailbox,
-                        });
+                    Err(Refusal::Full(delivery)) => {
+                        let inbox = Arc::clone(&resident.get().inbox);
+                        return Err(Undelivered::Full { inbox, delivery });
                     }
                     // Its task has ended without leaving, which only a panic of ours can do: a new one takes over.
                     Err(Refusal::Closed(delivery)) => (resident.remove().1, delivery),
                 },
                 Entry::Vacant(vacant) => (vacant, delivery),
             };
-        let supervision = left_alone.wake(id, Instant::now()).inspect_err(|_| {
+        let supervision = left_alone.wake(id, Instant::now()).map_err(|failure| {
             self.node.metrics.failures.increment(1);
+            Undelivered::Failed(failure)
         })?;
         let inbox = Arc::new(Inbox::with(delivery));
         self.node.metrics.mailbox_depth.increment(1.0);
@@ -148,6 +157,51 @@ impl<A: PersistentActor> Entities<A> {
             task: _task,
         });
         Ok(())
+    }
+
+    /// Puts a command into a mailbox that was full when there is room; into that of the entity's next activation when this one ends
+    /// first.
+    ///
+    /// # Cancel safety
+    /// The command is not in when the future is dropped before it is done.
+    pub(crate) async fn deliver_when_there_is_room(
+        self: &Arc<Self>,
+        id: &PersistenceId,
+        hash: u64,
+        mut inbox: Arc<Inbox<A>>,
+        mut delivery: Box<dyn Delivery<A>>,
+    ) -> Result<(), Failure> {
+        loop {
+            match inbox.wait_for_room(delivery, self.mailbox.most()).await {
+                Ok(()) => {
+                    self.node.metrics.mailbox_depth.increment(1.0);
+                    return Ok(());
+                }
+                Err(waits) => match self.deliver(id, hash, waits) {
+                    Ok(()) => return Ok(()),
+                    Err(Undelivered::Failed(failure)) => return Err(failure),
+                    Err(Undelivered::Full { inbox: next, delivery: waits }) => {
+                        (inbox, delivery) = (next, waits);
+                    }
+                },
+            }
+        }
+    }
+
+    /// What becomes of a command that meets a full mailbox.
+    pub(crate) fn overflow(&self) -> Overflow {
+        self.mailbox.overflow()
+    }
+
+    /// Why a command was not delivered that does not wait for room.
+    pub(crate) fn refused(&self, id: &PersistenceId, undelivered: Undelivered<A>) -> Failure {
+        match undelivered {
+            Undelivered::Failed(failure) => failure,
+            Undelivered::Full { .. } => {
+                self.node.metrics.failures.increment(1);
+                Failure::MailboxFull { persistence_id: id.clone(), capacity: self.mailbox.most() }
+            }
+        }
     }
 
     /// Goes through the inboxes of all entities in memory, holding up those of one part at a time.

@@ -6,11 +6,15 @@ use std::time::Duration;
 
 use annals_journal::PersistenceId;
 use annals_migrations::Command;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::time::Instant;
 
-use crate::answer::{Elapsed, answer};
-use crate::delivery::{Parcel, Progress};
-use crate::entities::Entities;
-use crate::plain::MessageType;
+use crate::answer::{Elapsed, answer, before};
+use crate::delivery::{Delivery, Parcel, Progress};
+use crate::entities::{Entities, Undelivered};
+use crate::inbox::Inbox;
+use crate::plain::{MessageType, Overflow};
 use crate::{AskError, Failure, Handle, Lists, OutcomeUnknown, PersistentActor};
 
 /// Reaches one entity, in memory or not. Cheap to clone and to keep.
@@ -74,25 +78,79 @@ impl<A: PersistentActor> EntityRef<A> {
         Ask { entity: self.clone(), command, timeout: None, confirmed: false }
     }
 
-    /// Sends a command and does not wait. `Ok`: it is in the mailbox; what becomes of it shows in events, logs and metrics only.
+    /// Sends a command and does not wait for what becomes of it, which shows in events, logs and metrics only. `Ok`: it is in the
+    /// mailbox, or the mailbox was full and [drops](Overflow::Drop) what is too much.
     ///
+    /// Waits only when the mailbox is full and has senders [wait](Overflow::Wait): see [`Kind::mailbox`](crate::Kind::mailbox).
     /// A command that does not get into the mailbox, or that the entity never comes to, is a dead letter of the
     /// [node's system](crate::Node::system).
     ///
     /// # Errors
     /// The [`Failure`] when it could not be put into the mailbox.
-    pub fn tell<C, At>(&self, command: C) -> Result<(), Failure>
+    ///
+    /// # Cancel safety
+    /// The command is not delivered, and no dead letter, when the future is dropped before it is done.
+    pub async fn tell<C, At>(&self, command: C) -> Result<(), Failure>
     where
         C: Command,
         A: Handle<C>,
         A::Commands: Lists<C, At>,
     {
         let target = self.target.as_ref().map_err(Clone::clone)?;
+        match target.offer(command) {
+            Err(Undelivered::Full { inbox, delivery }) if target.entities.overflow() == Overflow::Wait => {
+                let told = target.when_there_is_room(inbox, delivery).await;
+                told.inspect_err(|failure| target.dead_letter::<C>(failure))
+            }
+            told => target.told::<C>(told),
+        }
+    }
+
+    /// As [`tell`](Self::tell), but never waits: a full mailbox that has senders wait refuses the command.
+    ///
+    /// # Errors
+    /// As [`tell`](Self::tell).
+    pub fn try_tell<C, At>(&self, command: C) -> Result<(), Failure>
+    where
+        C: Command,
+        A: Handle<C>,
+        A::Commands: Lists<C, At>,
+    {
+        let target = self.target.as_ref().map_err(Clone::clone)?;
+        target.told::<C>(target.offer(command))
+    }
+}
+
+impl<A: PersistentActor> Target<A> {
+    fn offer<C: Command>(&self, command: C) -> Result<(), Undelivered<A>>
+    where
+        A: Handle<C>,
+    {
         let parcel = Parcel::new(command, false, Progress::new(), None);
-        let delivered = target.entities.deliver(&target.id, target.hash, Box::new(parcel));
-        delivered.inspect_err(|failure| {
-            target.entities.node.dead_letter(&target.id, MessageType::of::<C>(), failure);
-        })
+        self.entities.deliver(&self.id, self.hash, Box::new(parcel))
+    }
+
+    /// In a box, because hardly anybody waits.
+    fn when_there_is_room<'a>(
+        &'a self,
+        inbox: Arc<Inbox<A>>,
+        delivery: Box<dyn Delivery<A>>,
+    ) -> BoxFuture<'a, Result<(), Failure>> {
+        self.entities.deliver_when_there_is_room(&self.id, self.hash, inbox, delivery).boxed()
+    }
+
+    /// What the sender of a command learns that does not wait for room.
+    fn told<C: Command>(&self, told: Result<(), Undelivered<A>>) -> Result<(), Failure> {
+        let Err(undelivered) = told else { return Ok(()) };
+        let dropped =
+            matches!(undelivered, Undelivered::Full { .. } if self.entities.overflow() == Overflow::Drop);
+        let failure = self.entities.refused(&self.id, undelivered);
+        self.dead_letter::<C>(&failure);
+        if dropped { Ok(()) } else { Err(failure) }
+    }
+
+    fn dead_letter<C: Command>(&self, failure: &Failure) {
+        self.entities.node.dead_letter(&self.id, MessageType::of::<C>(), failure);
     }
 }
 
@@ -120,7 +178,8 @@ impl<A: PersistentActor> fmt::Debug for EntityRef<A> {
 /// A command about to be sent; await it.
 ///
 /// # Cancel safety
-/// Dropping the future after it was first polled leaves the command to its fate: it may be carried out or not.
+/// Dropping the future after it was first polled leaves the command to its fate: it may be carried out or not. One that still
+/// waits for room in the mailbox is not.
 #[must_use = "an ask is sent when it is awaited"]
 pub struct Ask<A: Handle<C>, C: Command> {
     entity: EntityRef<A>,
@@ -146,27 +205,42 @@ impl<A: Handle<C>, C: Command> Ask<A, C> {
     }
 
     async fn send(self) -> Result<A::Reply, AskError<A::Rejection>> {
-        let Target { id, hash, entities } = self.entity.target?;
+        let target = self.entity.target?;
+        let Target { id, hash, entities } = &target;
         let limit = self.timeout.unwrap_or(entities.node.ask_timeout);
         let progress = Progress::new();
         let (caller, mut answer) = answer(None);
         let parcel = Parcel::new(self.command, self.confirmed, progress.clone(), Some(caller));
-        entities.deliver(&id, hash, Box::new(parcel))?;
-        let elapsed = match answer.within(limit, entities.node.patience()).await {
+        let answered = match entities.deliver(id, *hash, Box::new(parcel)) {
+            Ok(()) => answer.within(limit, entities.node.patience()).await,
+            Err(Undelivered::Full { inbox, delivery }) if entities.overflow() == Overflow::Wait => {
+                let deadline = Instant::now().checked_add(limit);
+                match before(deadline, target.when_there_is_room(inbox, delivery)).boxed().await {
+                    Ok(delivered) => {
+                        delivered?;
+                        answer.until(deadline).boxed().await
+                    }
+                    Err(elapsed) => Err(elapsed),
+                }
+            }
+            Err(undelivered) => return Err(entities.refused(id, undelivered).into()),
+        };
+        let elapsed = match answered {
             Ok(Some(answer)) => return answer,
             // The command was dropped without an answer: its entity's task is gone.
             Ok(None) => false,
             Err(Elapsed) => true,
         };
+        let persistence_id = target.id;
         if progress.give_up() {
             return Err(AskError::Failed(if elapsed {
-                Failure::TimedOut { persistence_id: id }
+                Failure::TimedOut { persistence_id }
             } else {
-                Failure::Stopping { persistence_id: id }
+                Failure::Stopping { persistence_id }
             }));
         }
         // Decided meanwhile: the answer may just have come.
-        answer.give_up().unwrap_or(Err(AskError::Unknown(OutcomeUnknown { persistence_id: id })))
+        answer.give_up().unwrap_or(Err(AskError::Unknown(OutcomeUnknown { persistence_id })))
     }
 }
 

@@ -1,4 +1,6 @@
 use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::mem::take;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -7,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::PersistentActor;
 use crate::delivery::Delivery;
+use crate::plain::{Queue, Ticket};
 
 /// What waits for an entity in memory: commands, and calls of its [caretaker](crate::caretaker).
 ///
@@ -27,6 +30,8 @@ struct State<A: PersistentActor> {
     /// It was told to give memory back.
     rests: bool,
     quiet_since: Instant,
+    /// Senders that wait for room, as long as there are any.
+    senders: Option<Box<Queue>>,
 }
 
 /// What the caretaker has an entity do; a greater one replaces a lesser.
@@ -48,7 +53,7 @@ pub(crate) enum Mail<A: PersistentActor> {
 
 /// Why a command did not go in.
 pub(crate) enum Refusal<A: PersistentActor> {
-    Full,
+    Full(Box<dyn Delivery<A>>),
     /// Its task has ended.
     Closed(Box<dyn Delivery<A>>),
 }
@@ -65,26 +70,35 @@ impl<A: PersistentActor> Inbox<A> {
             touched: true,
             rests: false,
             quiet_since: Instant::now(),
+            senders: None,
         }))
     }
 
-    /// Puts a command in, if fewer than `capacity` wait.
+    /// Puts a command in, if fewer than `capacity` wait, and nobody for room.
     pub(crate) fn send(&self, command: Box<dyn Delivery<A>>, capacity: usize) -> Result<(), Refusal<A>> {
-        let mut state = self.lock();
+        let state = self.lock();
         if state.closed {
             return Err(Refusal::Closed(command));
         }
-        if state.commands.len() >= capacity {
-            return Err(Refusal::Full);
+        if state.commands.len() >= capacity || state.senders.is_some() {
+            return Err(Refusal::Full(command));
         }
-        state.commands.push_back(command);
-        state.touched = true;
-        let sleeper = if state.wants_commands { state.sleeper.take() } else { None };
-        drop(state);
-        if let Some(sleeper) = sleeper {
-            sleeper.wake();
-        }
+        push(state, command);
         Ok(())
+    }
+
+    /// Puts a command in when fewer than `capacity` wait; senders are served in their order. `Err`: its task has ended.
+    ///
+    /// # Cancel safety
+    /// The command is not in when the future is dropped before it is done.
+    pub(crate) async fn wait_for_room(
+        &self,
+        command: Box<dyn Delivery<A>>,
+        capacity: usize,
+    ) -> Result<(), Box<dyn Delivery<A>>> {
+        let mut place = Place { inbox: self, capacity, ticket: None };
+        let mut command = Some(command);
+        poll_fn(|cx| place.poll(&mut command, cx)).await
     }
 
     /// Calls the entity.
@@ -101,7 +115,7 @@ impl<A: PersistentActor> Inbox<A> {
     /// What the caretaker should call, when it looks at `now`.
     pub(crate) fn due(&self, now: Instant, passivate_after: Option<Duration>) -> Option<Call> {
         let mut state = self.lock();
-        if std::mem::take(&mut state.touched) {
+        if take(&mut state.touched) {
             state.quiet_since = now;
             state.rests = false;
             return None;
@@ -119,6 +133,7 @@ impl<A: PersistentActor> Inbox<A> {
             return Poll::Ready(Mail::Call(call));
         }
         if wants_commands && let Some(command) = state.pop() {
+            let_one_in(state);
             return Poll::Ready(Mail::Command(command));
         }
         state.wants_commands = wants_commands;
@@ -131,18 +146,34 @@ impl<A: PersistentActor> Inbox<A> {
 
     /// The next command.
     pub(crate) fn pop(&self) -> Option<Box<dyn Delivery<A>>> {
-        self.lock().pop()
+        let mut state = self.lock();
+        let command = state.pop()?;
+        let_one_in(state);
+        Some(command)
     }
 
+    /// Whether no command waits, and no sender for room.
     pub(crate) fn is_empty(&self) -> bool {
-        self.lock().commands.is_empty()
+        self.lock().is_empty()
+    }
+
+    /// Takes no more, if nothing waits.
+    pub(crate) fn close_if_empty(&self) -> bool {
+        let mut state = self.lock();
+        state.closed |= state.is_empty();
+        state.closed
     }
 
     /// Takes no more, and gives what waits.
     pub(crate) fn close(&self) -> VecDeque<Box<dyn Delivery<A>>> {
         let mut state = self.lock();
         state.closed = true;
-        std::mem::take(&mut state.commands)
+        let (commands, senders) = (take(&mut state.commands), state.senders.take());
+        drop(state);
+        if let Some(senders) = senders {
+            senders.waiting().for_each(Waker::wake_by_ref);
+        }
+        commands
     }
 
     /// Gives back memory that no command needs.
@@ -164,6 +195,104 @@ impl<A: PersistentActor> State<A> {
             self.commands = VecDeque::new();
         }
         Some(command)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.commands.is_empty() && self.senders.is_none()
+    }
+
+    /// Whether there is room for one more than the commands that wait and the places that are held free.
+    fn has_room(&self, capacity: usize) -> bool {
+        let held = self.senders.as_ref().map_or(0, |senders| senders.held());
+        self.commands.len() + held < capacity
+    }
+}
+
+fn push<A: PersistentActor>(mut state: MutexGuard<'_, State<A>>, command: Box<dyn Delivery<A>>) {
+    state.commands.push_back(command);
+    state.touched = true;
+    let sleeper = if state.wants_commands { state.sleeper.take() } else { None };
+    drop(state);
+    if let Some(sleeper) = sleeper {
+        sleeper.wake();
+    }
+}
+
+/// Gives the place that has become free to the sender that has waited longest.
+fn let_one_in<A: PersistentActor>(mut state: MutexGuard<'_, State<A>>) {
+    let Some(senders) = &mut state.senders else { return };
+    let next = senders.serve();
+    // Without the lock: it may want it.
+    drop(state);
+    if let Some(next) = next {
+        next.wake();
+    }
+}
+
+/// Where a sender stands in the queue.
+struct Place<'a, A: PersistentActor> {
+    inbox: &'a Inbox<A>,
+    capacity: usize,
+    ticket: Option<Ticket>,
+}
+
+impl<A: PersistentActor> Place<'_, A> {
+    fn poll(
+        &mut self,
+        command: &mut Option<Box<dyn Delivery<A>>>,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Box<dyn Delivery<A>>>> {
+        let mut state = self.inbox.lock();
+        // It is there until this is done.
+        let Some(waits) = command.take() else { return Poll::Pending };
+        if state.closed {
+            // The queue is gone.
+            self.ticket = None;
+            return Poll::Ready(Err(waits));
+        }
+        let may_enter = match self.ticket {
+            Some(ticket) => {
+                state.senders.as_mut().is_some_and(|senders| senders.is_served(ticket, cx.waker()))
+            }
+            // Room may have come since it was refused.
+            None if state.senders.is_none() && state.has_room(self.capacity) => true,
+            None => {
+                self.ticket = Some(state.senders.get_or_insert_default().join(cx.waker().clone()));
+                false
+            }
+        };
+        if !may_enter {
+            *command = Some(waits);
+            return Poll::Pending;
+        }
+        self.leave(&mut state);
+        push(state, waits);
+        Poll::Ready(Ok(()))
+    }
+
+    fn leave(&mut self, state: &mut State<A>) {
+        if let Some(ticket) = self.ticket.take()
+            && let Some(senders) = &mut state.senders
+        {
+            senders.leave(ticket);
+            if senders.is_empty() {
+                state.senders = None;
+            }
+        }
+    }
+}
+
+impl<A: PersistentActor> Drop for Place<'_, A> {
+    fn drop(&mut self) {
+        if self.ticket.is_none() {
+            return;
+        }
+        let mut state = self.inbox.lock();
+        self.leave(&mut state);
+        // The place that it may have had is the next one's.
+        if state.has_room(self.capacity) {
+            let_one_in(state);
+        }
     }
 }
 

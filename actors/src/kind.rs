@@ -6,7 +6,7 @@ use annals_migrations::{EventAdapter, KindAdapter, SchemaError};
 use annals_snapshot::{Retention, SnapshotPolicy};
 
 use crate::entity::Bounds;
-use crate::plain::RestartPolicy;
+use crate::plain::{Mailbox, RestartPolicy};
 use crate::services::Services;
 use crate::{PersistentActor, ServiceNeeds};
 
@@ -28,7 +28,7 @@ pub struct Kind<A: PersistentActor> {
     pub(crate) retention: Retention,
     pub(crate) adapter: Option<Arc<dyn EventAdapter<A::Event>>>,
     pub(crate) bounds: Bounds,
-    pub(crate) mailbox: usize,
+    pub(crate) mailbox: Mailbox,
     pub(crate) passivate_after: Option<Duration>,
     pub(crate) work_limit: Duration,
 }
@@ -57,7 +57,7 @@ impl<A: PersistentActor> Kind<A> {
                 longest_pause: Duration::from_secs(5),
                 restart: RestartPolicy::default(),
             },
-            mailbox: 1024,
+            mailbox: Mailbox::bounded(1024),
             passivate_after: Some(Duration::from_secs(120)),
             work_limit: Duration::from_secs(10),
         }
@@ -91,11 +91,25 @@ impl<A: PersistentActor> Kind<A> {
         self
     }
 
-    /// How many commands may wait in an entity's mailbox; default 1,024. More are refused with
-    /// [`Failure::MailboxFull`](crate::Failure::MailboxFull).
+    /// How many commands may wait for an entity, and what happens to one more; default: 1,024, more are refused.
+    ///
+    /// | [`Overflow`](crate::plain::Overflow) | a command that is asked | a command that is told |
+    /// |---|---|---|
+    /// | `Refuse` | fails with [`Failure::MailboxFull`](crate::Failure::MailboxFull) | the same, and is a dead letter |
+    /// | `Wait` | waits for room, for as long as the ask waits at all | waits for room |
+    /// | `Drop` | fails with [`Failure::MailboxFull`](crate::Failure::MailboxFull) | is a dead letter; the sender is not told |
+    ///
+    /// ```
+    /// # use annals_actors::{Kind, PersistentActor};
+    /// use annals_actors::plain::{Mailbox, Overflow};
+    ///
+    /// # fn kind<Account: PersistentActor>() -> Kind<Account> {
+    /// Kind::new().mailbox(Mailbox::bounded(100).on_overflow(Overflow::Wait))
+    /// # }
+    /// ```
     #[must_use]
-    pub fn mailbox_capacity(mut self, commands: usize) -> Self {
-        self.mailbox = commands.max(1);
+    pub fn mailbox(mut self, mailbox: Mailbox) -> Self {
+        self.mailbox = mailbox;
         self
     }
 
@@ -183,7 +197,7 @@ impl<A: PersistentActor> fmt::Debug for Kind<A> {
             .field("kind", &A::KIND)
             .field("snapshots", &self.snapshots)
             .field("retention", &self.retention)
-            .field("mailbox_capacity", &self.mailbox)
+            .field("mailbox", &self.mailbox)
             .field("stash_capacity", &self.bounds.stash)
             .field("max_pending", &(self.bounds.events, self.bounds.bytes))
             .field("passivate_after", &self.passivate_after)

@@ -84,7 +84,7 @@ async fn panic_twice() {
     for _ in 0..2 {
         tea.ask(BuyBlindly).await.unwrap_err();
     }
-    tea.tell(Buy).unwrap_err();
+    tea.tell(Buy).await.unwrap_err();
 }
 
 fn heard<E>(letters: &mut Subscription<E>) -> usize {

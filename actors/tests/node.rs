@@ -7,6 +7,7 @@ mod probe;
 use std::future::IntoFuture;
 use std::time::Duration;
 
+use annals_actors::plain::Mailbox;
 use annals_actors::{AskError, Failure, Kind, Node, StartError};
 use annals_journal::{Offset, PageItem, PersistenceId, SeqNr, Tag};
 use annals_snapshot::{Retention, SnapshotPolicy};
@@ -107,12 +108,16 @@ async fn a_busy_entity_stays_in_memory() {
 async fn a_full_mailbox_refuses_at_once() {
     let (stores, journal) = faulty_stores();
     let gate = journal.next_claim().waits();
-    let node = Node::builder("n").kind(Kind::<Probe>::new().mailbox_capacity(2)).start(stores).await.unwrap();
+    let node = Node::builder("n")
+        .kind(Kind::<Probe>::new().mailbox(Mailbox::bounded(2)))
+        .start(stores)
+        .await
+        .unwrap();
     let entity = node.entity::<Probe>("a");
     for _ in 0..2 {
-        entity.tell(Note("x".into())).unwrap();
+        entity.tell(Note("x".into())).await.unwrap();
     }
-    let full = entity.tell(Note("x".into()));
+    let full = entity.tell(Note("x".into())).await;
     assert!(matches!(full, Err(Failure::MailboxFull { capacity: 2, .. })), "{full:?}");
     gate.open();
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -177,7 +182,7 @@ async fn side_effects_run_in_order_once_durable() {
     let node = Node::builder("n").kind(kind).start(stores()).await.unwrap();
     let entity = node.entity::<Notifier>("a");
     for n in 20..40 {
-        entity.tell(Notify(n)).unwrap();
+        entity.tell(Notify(n)).await.unwrap();
     }
     entity.ask(Notify(40)).await.unwrap();
     node.shutdown().await;

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use annals::actors::Stores;
+use annals::actors::plain::Mailbox;
 use annals::journal::JournalUrl;
 use annals::prelude::*;
 use anyhow::{Context as _, Result, ensure};
@@ -108,7 +109,7 @@ impl AnnalsNode {
     pub(crate) async fn start_on(&self, stores: Stores) -> Result<Node> {
         let policy =
             self.settings.snapshot_every.map_or_else(SnapshotPolicy::never, SnapshotPolicy::every_events);
-        let kind = Kind::<Account>::new().snapshots(policy).mailbox_capacity(self.settings.mailbox);
+        let kind = Kind::<Account>::new().snapshots(policy).mailbox(Mailbox::bounded(self.settings.mailbox));
         let kind = match self.settings.passivate_after {
             Some(idle) => kind.passivate_after(idle),
             None => kind.never_passivate(),

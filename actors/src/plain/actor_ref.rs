@@ -3,14 +3,14 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::cell::{AnyCell, Cell};
 use super::inbox::{Halt, Refusal};
 use super::{
     ActorId, ActorPath, DeadLetterReason, NoAnswer, NotDelivered, Overflow, TerminationReason, Undeliverable,
 };
-use crate::answer::{Answer, Answerer, Asked, Elapsed, answer};
+use crate::answer::{Answer, Answerer, Asked, Elapsed, answer, before};
 
 /// Reaches an actor. Cheap to clone; it does not keep the actor running, and outlives it harmlessly.
 pub struct ActorRef<M> {
@@ -248,13 +248,5 @@ impl<R> fmt::Debug for ReplyTo<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let awaited = if self.answerer.is_awaited() { "an asker who waits" } else { "nobody" };
         write!(f, "ReplyTo({awaited})")
-    }
-}
-
-/// Waits at most until then; for ever without a deadline.
-async fn before<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Result<T, Elapsed> {
-    match deadline {
-        Some(deadline) => timeout_at(deadline, work).await.map_err(|_| Elapsed),
-        None => Ok(work.await),
     }
 }

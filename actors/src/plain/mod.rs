@@ -84,4 +84,5 @@ mod inbox;
 mod lifecycle;
 mod piped;
 mod queue;
+pub(crate) use queue::{Queue, Ticket};
 mod runner;

@@ -36,11 +36,11 @@ async fn a_tell_is_waited_for_until_it_is_stored() {
     let (kit, mut bell) = shop().await;
     kit.journal().next_append().takes(2 * SEC);
     let till = kit.entity::<Till>("a");
-    till.tell(Pay(1)).unwrap();
-    till.tell(Pay(2)).unwrap();
+    till.tell(Pay(1)).await.unwrap();
+    till.tell(Pay(2)).await.unwrap();
     kit.stored::<Till>("a").expect_next_n_persisted([paid(1), paid(2)]).await;
     assert_eq!(bell.receive_n(2).await.len(), 2);
-    till.tell(Pay(3)).unwrap();
+    till.tell(Pay(3)).await.unwrap();
     assert_eq!(kit.stored::<Till>("a").receive_persisted(1).await, [paid(3)]);
     bell.fish_for_message("three", |rung| rung.cents == 3).await;
 }

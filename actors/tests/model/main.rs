@@ -14,6 +14,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use annals_actors::plain::{Mailbox, Overflow};
 use annals_actors::{AskError, Failure, Kind, NeverRejected, Node, Stores};
 use annals_journal::testing::FaultyJournal;
 use annals_journal::{MemoryJournal, Records};
@@ -81,10 +82,11 @@ impl Run {
         };
         // One alone may be torn when it is saved again, and then nothing is left.
         let retention = Retention::keep(2 + self.seed as usize / 2 % 2);
+        let overflow = [Overflow::Wait, Overflow::Refuse, Overflow::Drop][self.chance.below(3) as usize];
         let kind = Kind::<Ledger>::new()
             .retention(if self.seed.is_multiple_of(2) { retention.delete_events() } else { retention })
             .snapshots(SnapshotPolicy::every_events(1 + self.chance.below(6)).or(SnapshotPolicy::on_stop()))
-            .mailbox_capacity(1 + self.chance.below(16) as usize)
+            .mailbox(Mailbox::bounded(1 + self.chance.below(16) as usize).on_overflow(overflow))
             .max_pending(1 + self.chance.below(6) as usize, 10_000)
             .journal_patience(Duration::from_millis(self.chance.below(2_000)))
             .passivate_after(Duration::from_millis(20 + self.chance.below(400)));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use annals_actors::plain::{DeadLetter, DeadLetterReason, Published, Subscription};
+use annals_actors::plain::{DeadLetter, DeadLetterReason, Mailbox, Published, Subscription};
 use annals_actors::{Failure, telemetry};
 
 use crate::tank::*;
@@ -21,16 +21,16 @@ fn none(letters: &mut Subscription<DeadLetter>) {
 
 #[tokio::test(start_paused = true)]
 async fn a_tell_that_is_refused_is_a_dead_letter_with_recipient_and_reason() {
-    let (plant, journal) = plant(|kind| kind.mailbox_capacity(2));
+    let (plant, journal) = plant(|kind| kind.mailbox(Mailbox::bounded(2)));
     let node = started(plant, &journal).await;
     let mut letters = node.system().dead_letters(10);
     let tank = node.entity::<Tank>("a/b");
     journal.silence();
     for _ in 0..2 {
-        tank.tell(Fill(1)).unwrap();
+        tank.tell(Fill(1)).await.unwrap();
     }
     none(&mut letters);
-    assert!(matches!(tank.tell(Fill(1)), Err(Failure::MailboxFull { .. })));
+    assert!(matches!(tank.tell(Fill(1)).await, Err(Failure::MailboxFull { .. })));
     let letter = next(&mut letters).await;
     assert_eq!(letter.recipient.as_str(), "plant/tank|a/b");
     assert_eq!(letter.reason, DeadLetterReason::MailboxFull);
@@ -42,7 +42,7 @@ async fn a_tell_that_is_refused_is_a_dead_letter_with_recipient_and_reason() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(tank.ask(Litres).await, Ok(2));
     node.shutdown().await;
-    assert!(matches!(tank.tell(Fill(1)), Err(Failure::Stopping { .. })));
+    assert!(matches!(tank.tell(Fill(1)).await, Err(Failure::Stopping { .. })));
     assert_eq!(next(&mut letters).await.reason, DeadLetterReason::Stopped);
     none(&mut letters);
 }
@@ -53,7 +53,7 @@ async fn what_waits_in_the_mailbox_of_an_entity_that_stops_is_a_dead_letter() {
     let node = started(plant, &journal).await;
     let mut letters = node.system().dead_letters(10);
     journal.silence();
-    node.entity::<Tank>("a").tell(Fill(1)).unwrap();
+    node.entity::<Tank>("a").tell(Fill(1)).await.unwrap();
     let stopping = tokio::spawn({
         let node = node.clone();
         async move { node.shutdown().await }
@@ -73,7 +73,7 @@ async fn what_was_told_to_an_entity_that_cannot_recover_is_a_dead_letter() {
     tank.ask(Fill(1)).await.unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;
     journal.damage("tank|a");
-    tank.tell(Fill(1)).unwrap();
+    tank.tell(Fill(1)).await.unwrap();
     let letter = next(&mut letters).await;
     assert_eq!(letter.reason, DeadLetterReason::RecoveryFailed);
     assert_eq!(letter.recipient.as_str(), "plant/tank|a");
@@ -90,7 +90,7 @@ fn dead_letters_of_entities_and_plain_actors_are_counted_together() {
         gauge.try_tell(1).unwrap_err();
         node.shutdown().await;
         for _ in 0..3 {
-            node.entity::<Tank>("a").tell(Fill(1)).unwrap_err();
+            node.entity::<Tank>("a").tell(Fill(1)).await.unwrap_err();
         }
     });
     assert_eq!(count(&counted, telemetry::DEAD_LETTERS, Some("stopped")), 4);

@@ -4,6 +4,7 @@
 
 mod dead_letters;
 mod doctored;
+mod mailboxes;
 mod panics;
 mod recoveries;
 mod shutdown;

@@ -1,6 +1,6 @@
 //! Entities whose handlers panic.
 
-use annals_actors::plain::{Backoff, RestartPolicy};
+use annals_actors::plain::{Backoff, Mailbox, RestartPolicy};
 use annals_actors::{AskError, Failure, telemetry};
 use tokio::time::Instant;
 
@@ -21,7 +21,7 @@ async fn burst(tank: &annals_actors::EntityRef<Tank>) {
 
 #[tokio::test(start_paused = true)]
 async fn after_a_panic_commands_wait_in_the_bounded_mailbox_until_the_pause_is_over() {
-    let (plant, journal) = plant(|kind| kind.restart(twice()).mailbox_capacity(3));
+    let (plant, journal) = plant(|kind| kind.restart(twice()).mailbox(Mailbox::bounded(3)));
     let node = started(plant, &journal).await;
     let (tank, neighbour) = (node.entity::<Tank>("a"), node.entity::<Tank>("b"));
     tank.ask(Fill(5)).await.unwrap();
@@ -33,7 +33,7 @@ async fn after_a_panic_commands_wait_in_the_bounded_mailbox_until_the_pause_is_o
         assert!(began.elapsed() < 5 * MS, "a neighbour notices nothing");
         let waiting = tokio::spawn(tank.ask(Litres).into_future());
         tokio::task::yield_now().await;
-        assert_eq!((0..10).filter(|_| tank.tell(Litres).is_ok()).count(), 2, "what waits is bounded");
+        assert_eq!((0..10).filter(|_| tank.try_tell(Litres).is_ok()).count(), 2, "what waits is bounded");
         assert_eq!(waiting.await.unwrap(), Ok(5), "it has replayed");
         let took = began.elapsed();
         assert!(took >= pause - 5 * MS && took <= pause * 3 / 2 + 5 * MS, "{took:?}");
@@ -66,7 +66,7 @@ fn an_entity_that_panics_too_often_refuses_commands_for_a_while_and_starts_again
         tokio::time::sleep(5 * SEC).await;
         let later = refused().await;
         assert!(first - later >= 5 * SEC - MS, "{first:?}, then {later:?}");
-        assert!(tank.tell(Fill(1)).is_err());
+        assert!(tank.try_tell(Fill(1)).is_err());
         assert!(matches!(
             letters.next().await,
             annals_actors::plain::Published::Event(letter) if letter.reason.label() == "panicked_too_often"

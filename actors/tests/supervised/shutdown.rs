@@ -49,7 +49,7 @@ impl Actor for Filler {
     async fn signal(&mut self, signal: Signal, _: &mut ActorContext<Self>) -> Result<(), BoxError> {
         if signal == Signal::PostStop {
             // On the way out, too.
-            self.tank.tell(Fill(100))?;
+            self.tank.tell(Fill(100)).await?;
         }
         Ok(())
     }
@@ -151,7 +151,7 @@ async fn a_shutdown_that_nobody_waits_for_goes_on_and_another_call_waits_for_it(
     assert!(futures::poll!(std::pin::pin!(node.shutdown())).is_pending());
     gauge.terminated().await;
     node.shutdown().await;
-    assert!(matches!(node.entity::<Tank>("a").tell(Fill(1)), Err(Failure::Stopping { .. })));
+    assert!(matches!(node.entity::<Tank>("a").try_tell(Fill(1)), Err(Failure::Stopping { .. })));
 }
 
 #[tokio::test(start_paused = true)]

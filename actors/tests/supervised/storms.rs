@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::future::IntoFuture;
 use std::time::Duration;
 
+use annals_actors::plain::Mailbox;
 use annals_actors::{AskError, Failure, Node, telemetry};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -56,7 +57,7 @@ fn ten_thousand_entities_woken_at_once_on_a_slow_journal_recover_a_few_at_a_time
         journal.forget_the_most();
         journal.delay(50 * MS);
         let hour = Duration::from_secs(3_600);
-        let (plant, _) = plant(|kind| kind.mailbox_capacity(4).never_passivate());
+        let (plant, _) = plant(|kind| kind.mailbox(Mailbox::bounded(4)).never_passivate());
         let node = started(plant.max_recoveries(AT_ONCE).ask_timeout(hour), &journal).await;
         let began = tokio::time::Instant::now();
         let asked: FuturesUnordered<_> = (0..ENTITIES)
@@ -70,7 +71,7 @@ fn ten_thousand_entities_woken_at_once_on_a_slow_journal_recover_a_few_at_a_time
         assert_eq!(gauge.now(telemetry::ACTIVE_ENTITIES), ENTITIES as f64);
         // What may wait for one of them is bounded: one waits already.
         let last = tank(&node, ENTITIES - 1);
-        let accepted = (0..10).filter(|_| last.tell(Litres).is_ok()).count();
+        let accepted = (0..10).filter(|_| last.try_tell(Litres).is_ok()).count();
         assert_eq!(accepted, 3);
         for (number, answer) in answered.await.unwrap() {
             assert_eq!(answer, Ok(number as u64), "entity {number}");

@@ -31,6 +31,9 @@ pub(crate) struct Litres;
 /// Panics.
 #[derive(Debug, Clone, Serialize, Deserialize, Command)]
 pub(crate) struct Burst;
+/// Leaves memory.
+#[derive(Debug, Clone, Serialize, Deserialize, Command)]
+pub(crate) struct Doze;
 
 /// What is published when a tank was filled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,7 +42,7 @@ pub(crate) struct Total(pub(crate) u64);
 impl PersistentActor for Tank {
     const KIND: &'static str = "tank";
     type Event = TankEvent;
-    type Commands = (Fill, Litres, Burst);
+    type Commands = (Fill, Litres, Burst, Doze);
 
     fn apply(&mut self, TankEvent::Filled { litres }: &TankEvent) {
         self.litres += litres;
@@ -91,6 +94,15 @@ impl Handle<Burst> for Tank {
     fn handle(&self, _: &Burst, _: &mut Context<Self, Burst>) -> Effect<Self, Burst> {
         // A panic without the hook that prints it.
         std::panic::resume_unwind(Box::new("too much pressure"))
+    }
+}
+
+impl Handle<Doze> for Tank {
+    type Reply = ();
+    type Rejection = NeverRejected;
+
+    fn handle(&self, _: &Doze, ctx: &mut Context<Self, Doze>) -> Effect<Self, Doze> {
+        ctx.none().passivate().reply_with(())
     }
 }
 
