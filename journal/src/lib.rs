@@ -116,6 +116,9 @@ pub mod sqlite;
 mod url;
 pub use url::{InvalidJournalUrl, JournalUrl, OpenJournal, OpenJournalError, open};
 
+#[cfg(feature = "json-lines")]
+pub mod json_lines;
+
 #[cfg(feature = "conformance")]
 pub mod conformance;
 #[cfg(feature = "testing")]

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender};
 
 use annals_journal::PersistenceId;
+use annals_journal::json_lines::{self, LineItem};
 
 use super::ReplayError;
 use super::fold::{Fold, Folded, Reader};
 use crate::PersistentActor;
-use crate::testing::json_lines::{self, About, Item};
 
 #[cfg(feature = "sqlite")]
 pub(super) use sqlite::Sqlite;
@@ -85,8 +85,10 @@ impl Source {
                 Feed::Line(number, line) => {
                     if let Some(fold) = &mut fold {
                         match json_lines::read(&line, fold.id()) {
-                            Ok(Item::Event(envelope)) => fold.event(&envelope, reader),
-                            Ok(Item::Deleted { to }) => fold.deleted(to),
+                            Ok(LineItem::Event(envelope)) => fold.event(&envelope, reader),
+                            Ok(LineItem::Deleted { to }) => fold.deleted(to),
+                            // A snapshot: the events alone must tell it.
+                            Ok(_) => {}
                             Err(reason) => fold.fail_next(format!("line {number}: {reason}")),
                         }
                     }
@@ -120,11 +122,9 @@ fn lines(path: &Path, kind: &str, workers: &[SyncSender<Feed>]) -> Result<u64, R
         if line.trim().is_empty() {
             continue;
         }
-        let about: About<'_> =
-            serde_json::from_str(&line).map_err(|error| wrong(number, error.to_string()))?;
-        if current.as_ref().is_none_or(|id| id.as_str() != about.persistence_id) {
-            let id = PersistenceId::parse(&about.persistence_id)
-                .map_err(|error| wrong(number, error.to_string()))?;
+        let about = json_lines::about(&line).map_err(|error| wrong(number, error.to_string()))?;
+        if current.as_ref().is_none_or(|id| id.as_str() != about) {
+            let id = PersistenceId::parse(&about).map_err(|error| wrong(number, error.to_string()))?;
             if current.as_ref().is_some_and(|before| before.as_str() > id.as_str()) {
                 return Err(wrong(
                     number,
@@ -167,9 +167,8 @@ mod sqlite {
 
     use super::super::ReplayError;
     use super::super::fold::{Fold, Folded, Reader};
-    use super::Feed;
+    use super::{Feed, IDS_A_PAGE};
     use crate::PersistentActor;
-    use crate::testing::json_lines::IDS_A_PAGE;
 
     /// A SQLite journal and what its readers run on.
     pub(in super::super) struct Sqlite {
@@ -228,4 +227,7 @@ mod sqlite {
     }
 }
 
+/// A few thousand bytes of ids at a time.
+#[cfg(feature = "sqlite")]
+const IDS_A_PAGE: usize = 256;
 const SQLITE: &[u8] = b"SQLite format 3\0";

@@ -9,15 +9,11 @@
 //! Lines are ordered by persistence id (by its bytes), then by number. Numbers and names are those of the stored envelope.
 //! `payload` is the payload as it is stored, when that is JSON on one line; otherwise `payload_base64` has its bytes. Required are
 //! `persistence_id`, `seq_nr`, `manifest` and the payload; the rest has defaults, for lines written by hand. A `deleted_to` stands
-//! where events were deleted.
+//! where events were deleted. A line with `"snapshot":true` is no event, and readers of events pass over it.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
 
-use annals_journal::{
-    Codec, Envelope, Epoch, Journal, JournalError, KeyId, Manifest, PersistenceId, ReplayRange, Replayed,
-    SeqNr, Tag, Timestamp, Token, TraceContext, WriterId,
-};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -26,7 +22,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-/// Writes a journal as JSON lines, in the form that [`Replay`](super::Replay) reads; answers how many events it wrote.
+use crate::{
+    Codec, Envelope, Epoch, Journal, JournalError, KeyId, Manifest, PersistenceId, ReplayRange, Replayed,
+    SeqNr, Tag, Timestamp, Token, TraceContext, WriterId,
+};
+
+/// Writes a journal as JSON lines, in the form that the test kit's `Replay` reads; answers how many events it wrote.
 ///
 /// One line an event: `persistence_id`, `seq_nr`, `timestamp` (microseconds), `manifest`, `schema_version`, `codec` (1 JSON, 2
 /// protobuf, 64.. the user's own), `tags`, `epoch`, `activation`, `writer`, and the payload as it is stored: in `payload` when it is
@@ -43,16 +44,13 @@ pub async fn export(journal: &dyn Journal, out: &mut (dyn Write + Send)) -> Resu
         for id in &ids {
             let mut stream = journal.replay(ReplayRange::all(id));
             while let Some(item) = stream.try_next().await? {
-                let line = match &item {
+                match &item {
                     Replayed::Event(event) => {
                         events += 1;
-                        Line::of(&event.envelope)
+                        write_event(out, &event.envelope)?;
                     }
-                    Replayed::Deleted { to, .. } => Line::deleted(id, *to),
-                    _ => continue,
-                };
-                serde_json::to_writer(&mut *out, &line).map_err(io::Error::from)?;
-                out.write_all(b"\n")?;
+                    Replayed::Deleted { to, .. } => write_deleted(out, id, *to)?,
+                }
             }
         }
         if ids.len() < IDS_A_PAGE {
@@ -75,17 +73,60 @@ pub enum ExportError {
     Write(#[from] io::Error),
 }
 
-/// What a line says.
-pub(super) enum Item {
-    Event(Box<Envelope>),
-    Deleted { to: SeqNr },
+/// Writes an event as one line.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_event(out: &mut (dyn Write + Send), envelope: &Envelope) -> io::Result<()> {
+    write_line(out, &Line::of(envelope))
 }
 
-/// Only whom a line is about, for handing it on.
-#[derive(Deserialize)]
-pub(super) struct About<'a> {
-    #[serde(borrow)]
-    pub(super) persistence_id: Cow<'a, str>,
+/// Writes the line that says that an id's events up to a number were deleted.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_deleted(out: &mut (dyn Write + Send), id: &PersistenceId, to: SeqNr) -> io::Result<()> {
+    write_line(out, &Line::deleted(id, to))
+}
+
+/// What a line says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LineItem {
+    /// An event.
+    Event(Box<Envelope>),
+    /// The id's events up to this number were deleted.
+    Deleted {
+        /// The last of them.
+        to: SeqNr,
+    },
+    /// A snapshot, which a reader of events passes over. Not of this crate: `annals export --snapshots` writes it.
+    Snapshot,
+}
+
+/// Which id a line is about, for handing the line on to whoever reads it.
+///
+/// # Errors
+/// [`InvalidLine`] when it is no line.
+pub fn about(line: &str) -> Result<Cow<'_, str>, InvalidLine> {
+    #[derive(Deserialize)]
+    struct About<'a> {
+        #[serde(borrow)]
+        persistence_id: Cow<'a, str>,
+    }
+    let about: About<'_> = serde_json::from_str(line).map_err(InvalidLine::because)?;
+    Ok(about.persistence_id)
+}
+
+/// Why a text is no line; the message names the field.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidLine(String);
+
+impl InvalidLine {
+    fn because(reason: impl ToString) -> Self {
+        Self(reason.to_string())
+    }
 }
 
 /// See the module.
@@ -120,6 +161,8 @@ struct Line<'a> {
     payload_base64: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deleted_to: Option<u64>,
+    #[serde(default, skip_serializing)]
+    snapshot: bool,
 }
 
 impl<'a> Line<'a> {
@@ -144,6 +187,7 @@ impl<'a> Line<'a> {
             payload: json,
             payload_base64,
             deleted_to: None,
+            snapshot: false,
         }
     }
 
@@ -164,39 +208,58 @@ impl<'a> Line<'a> {
             payload: None,
             payload_base64: None,
             deleted_to: Some(to.get()),
+            snapshot: false,
         }
+    }
+
+    fn into_envelope(self, id: &PersistenceId) -> Result<Envelope, InvalidLine> {
+        let payload = match (self.payload, self.payload_base64) {
+            (Some(json), None) => Bytes::from(String::from(Box::<str>::from(json))),
+            (None, Some(text)) => STANDARD
+                .decode(text)
+                .map_err(|error| InvalidLine(format!("\"payload_base64\": {error}")))?
+                .into(),
+            _ => return Err(InvalidLine::because("needs either \"payload\" or \"payload_base64\"")),
+        };
+        let seq_nr = SeqNr::new(self.seq_nr).filter(|seq_nr| *seq_nr >= SeqNr::FIRST);
+        let tags: Result<Vec<Tag>, _> = self.tags.iter().map(|tag| Tag::new(tag)).collect();
+        Ok(Envelope {
+            persistence_id: id.clone(),
+            seq_nr: seq_nr.ok_or_else(|| InvalidLine::because("needs \"seq_nr\", from 1"))?,
+            token: Token::new(Epoch(self.epoch), self.activation),
+            writer: WriterId::from_bytes(self.writer.unwrap_or_default().into_bytes()),
+            timestamp: Timestamp::from_micros(self.timestamp),
+            manifest: Manifest::new(&self.manifest).map_err(InvalidLine::because)?,
+            schema_version: self.schema_version,
+            codec: Codec::from_number(self.codec)
+                .ok_or_else(|| InvalidLine(format!("unknown \"codec\" {}", self.codec)))?,
+            tags: tags.map_err(InvalidLine::because)?,
+            trace_context: self.trace_context.as_deref().and_then(TraceContext::new),
+            key_id: self.key_id.map(KeyId),
+            payload,
+        })
     }
 }
 
-/// Reads a line about an id.
-pub(super) fn read(line: &str, id: &PersistenceId) -> Result<Item, String> {
-    let line: Line<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
-    if let Some(to) = line.deleted_to {
-        return Ok(Item::Deleted { to: SeqNr::new(to).ok_or("\"deleted_to\" is too large")? });
+/// Reads a line about an id, see [`about`].
+///
+/// # Errors
+/// [`InvalidLine`] names the field that is wrong.
+pub fn read(line: &str, id: &PersistenceId) -> Result<LineItem, InvalidLine> {
+    let line: Line<'_> = serde_json::from_str(line).map_err(InvalidLine::because)?;
+    if line.snapshot {
+        return Ok(LineItem::Snapshot);
     }
-    let payload = match (line.payload, line.payload_base64) {
-        (Some(json), None) => Bytes::from(String::from(Box::<str>::from(json))),
-        (None, Some(text)) => {
-            STANDARD.decode(text).map_err(|error| format!("\"payload_base64\": {error}"))?.into()
-        }
-        _ => return Err("needs either \"payload\" or \"payload_base64\"".into()),
-    };
-    let seq_nr = SeqNr::new(line.seq_nr).filter(|seq_nr| *seq_nr >= SeqNr::FIRST);
-    let tags: Result<Vec<Tag>, _> = line.tags.iter().map(|tag| Tag::new(tag)).collect();
-    Ok(Item::Event(Box::new(Envelope {
-        persistence_id: id.clone(),
-        seq_nr: seq_nr.ok_or("needs \"seq_nr\", from 1")?,
-        token: Token::new(Epoch(line.epoch), line.activation),
-        writer: WriterId::from_bytes(line.writer.unwrap_or_default().into_bytes()),
-        timestamp: Timestamp::from_micros(line.timestamp),
-        manifest: Manifest::new(&line.manifest).map_err(|error| error.to_string())?,
-        schema_version: line.schema_version,
-        codec: Codec::from_number(line.codec).ok_or_else(|| format!("unknown \"codec\" {}", line.codec))?,
-        tags: tags.map_err(|error| error.to_string())?,
-        trace_context: line.trace_context.as_deref().and_then(TraceContext::new),
-        key_id: line.key_id.map(KeyId),
-        payload,
-    })))
+    if let Some(to) = line.deleted_to {
+        let to = SeqNr::new(to).ok_or_else(|| InvalidLine::because("\"deleted_to\" is too large"))?;
+        return Ok(LineItem::Deleted { to });
+    }
+    line.into_envelope(id).map(|envelope| LineItem::Event(Box::new(envelope)))
+}
+
+fn write_line(out: &mut (dyn Write + Send), line: &Line<'_>) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
 }
 
 /// The payload as it stands, when a line can hold it.
@@ -221,7 +284,7 @@ fn one() -> u32 {
 }
 
 /// A few thousand bytes of ids at a time.
-pub(super) const IDS_A_PAGE: usize = 256;
+const IDS_A_PAGE: usize = 256;
 
 #[cfg(test)]
 mod tests {
@@ -258,7 +321,7 @@ mod tests {
             let before = envelope(codec, payload);
             let line = serde_json::to_string(&Line::of(&before)).unwrap();
             assert!(!line.contains('\n'), "{line}");
-            let Ok(Item::Event(after)) = read(&line, &before.persistence_id) else { panic!("{line}") };
+            let Ok(LineItem::Event(after)) = read(&line, &before.persistence_id) else { panic!("{line}") };
             assert_eq!(*after, before);
         }
     }
@@ -267,9 +330,18 @@ mod tests {
     fn a_line_by_hand_needs_little() {
         let id = PersistenceId::new("loan", "1").unwrap();
         let line = r#"{"persistence_id":"loan|1","seq_nr":1,"manifest":"loan.submitted","payload":{}}"#;
-        assert!(matches!(read(line, &id), Ok(Item::Event(_))));
+        assert!(matches!(read(line, &id), Ok(LineItem::Event(_))));
         let deleted = serde_json::to_string(&Line::deleted(&id, SeqNr::FIRST)).unwrap();
-        assert!(matches!(read(&deleted, &id), Ok(Item::Deleted { to: SeqNr::FIRST })));
+        assert!(matches!(read(&deleted, &id), Ok(LineItem::Deleted { to: SeqNr::FIRST })));
+    }
+
+    #[test]
+    fn a_snapshot_is_passed_over() {
+        let id = PersistenceId::new("loan", "1").unwrap();
+        assert_eq!(
+            read(r#"{"persistence_id":"loan|1","seq_nr":1,"snapshot":true,"payload":{}}"#, &id),
+            Ok(LineItem::Snapshot)
+        );
     }
 
     #[test]
@@ -283,7 +355,7 @@ mod tests {
             (r#"{"persistence_id":"loan|1","payload":1,"seq_nr":1,"manifest":"a.b","codec":9}"#, "codec"),
         ] {
             let Err(error) = read(line, &id) else { panic!("{line}") };
-            assert!(error.contains(says), "{error}");
+            assert!(error.to_string().contains(says), "{error}");
         }
     }
 }
