@@ -110,6 +110,16 @@ impl JournalError {
         }
     }
 
+    /// A number of which the head says that there is an event, and there is none.
+    pub fn missing_event(persistence_id: &PersistenceId, seq_nr: SeqNr, found: impl fmt::Display) -> Self {
+        Self::corrupt(persistence_id, seq_nr, format_args!("{MISSING}, {found}"))
+    }
+
+    /// Whether it is [`JournalError::missing_event`]: a gap, not an event that cannot be read.
+    pub fn is_missing_event(&self) -> bool {
+        matches!(self, Self::Corrupt { seq_nr: Some(_), reason, .. } if reason.starts_with(MISSING))
+    }
+
     /// What a claim or append under `token` meets when `stored` is newer: fenced or superseded.
     pub fn outranked(persistence_id: &PersistenceId, token: Token, stored: Token) -> Self {
         let persistence_id = persistence_id.clone();
@@ -170,3 +180,5 @@ fn place(id: Option<&PersistenceId>, seq_nr: Option<SeqNr>) -> String {
         _ => String::new(),
     }
 }
+
+const MISSING: &str = "the event is missing";

@@ -63,11 +63,30 @@ impl JournalUrl {
             }
             #[cfg(feature = "sqlite")]
             Target::Sqlite { path, options } => {
-                let journal = Arc::new(sqlite::SqliteJournal::open(path, *options).await?);
-                let database = Some(journal.database().clone());
-                Ok(OpenJournal { journal: journal.clone(), records: journal, database })
+                Ok(OpenJournal::in_sqlite(sqlite::SqliteJournal::open(path, *options).await?))
             }
         }
+    }
+
+    /// Opens a journal that is there, for tools that look at it: nothing is created, migrated or written.
+    ///
+    /// A journal in memory is empty, because nobody else has it.
+    ///
+    /// # Errors
+    /// [`OpenJournalError`] says what is in the way and what to do about it.
+    pub async fn open_read_only(&self) -> Result<OpenJournal, OpenJournalError> {
+        match &self.target {
+            Target::Memory => self.open().await,
+            #[cfg(feature = "sqlite")]
+            Target::Sqlite { path, options } => {
+                Ok(OpenJournal::in_sqlite(sqlite::SqliteJournal::open_read_only(path, *options).await?))
+            }
+        }
+    }
+
+    /// Whether the journal is gone with its process.
+    pub fn is_memory(&self) -> bool {
+        matches!(self.target, Target::Memory)
     }
 }
 
@@ -89,6 +108,15 @@ pub struct OpenJournal {
     /// The SQLite file, for stores that keep something else in it; `None` when the journal is not in one.
     #[cfg(feature = "sqlite")]
     pub database: Option<sqlite::Database>,
+}
+
+#[cfg(feature = "sqlite")]
+impl OpenJournal {
+    fn in_sqlite(journal: sqlite::SqliteJournal) -> Self {
+        let journal = Arc::new(journal);
+        let database = Some(journal.database().clone());
+        Self { journal: journal.clone(), records: journal, database }
+    }
 }
 
 /// Why the journal of a URL could not be opened.

@@ -1,12 +1,16 @@
 use std::sync::Arc;
 
 use annals_journal::OpenJournal;
+#[cfg(feature = "sqlite")]
+use annals_journal::sqlite::OpenError;
 
 #[cfg(feature = "sqlite")]
 use crate::SqliteSnapshotStore;
 use crate::{MemorySnapshotStore, SnapshotStore};
 
 /// Opens the snapshot store that lies beside a journal: in the same SQLite file, or in memory when the journal is there.
+///
+/// Beside a journal that was opened for reading only, what changes the store is refused; it is empty when the file has none.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
@@ -24,7 +28,12 @@ use crate::{MemorySnapshotStore, SnapshotStore};
 pub async fn open_beside(journal: &OpenJournal) -> Result<Arc<dyn SnapshotStore>, OpenStoreError> {
     #[cfg(feature = "sqlite")]
     if let Some(database) = &journal.database {
-        return Ok(Arc::new(SqliteSnapshotStore::in_database(database.clone()).await?));
+        return match SqliteSnapshotStore::in_database(database.clone()).await {
+            Ok(store) => Ok(Arc::new(store)),
+            // Nobody has kept snapshots in this file, and it must not be changed for looking at it.
+            Err(OpenError::OlderSchema { found: 0, .. }) => Ok(Arc::new(MemorySnapshotStore::new())),
+            Err(error) => Err(error.into()),
+        };
     }
     let _ = journal;
     Ok(Arc::new(MemorySnapshotStore::new()))
@@ -37,5 +46,5 @@ pub enum OpenStoreError {
     /// The tables in the SQLite file could not be made or migrated.
     #[cfg(feature = "sqlite")]
     #[error(transparent)]
-    Sqlite(#[from] annals_journal::sqlite::OpenError),
+    Sqlite(#[from] OpenError),
 }

@@ -109,3 +109,21 @@ async fn a_damaged_page_names_the_snapshot_on_it_and_older_ones_load() {
     }
     assert_eq!(store.load(&id(), SeqNr::FIRST).await.unwrap(), Some(snapshot(1, payload(1))));
 }
+
+#[tokio::test]
+async fn beside_a_journal_that_is_only_read_snapshots_are_only_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bank.db");
+    let url: annals_journal::JournalUrl = format!("sqlite://{}", path.display()).parse().unwrap();
+    let none = SqliteJournal::open(&path, Options::default()).await.unwrap();
+    let reader = open_beside(&url.open_read_only().await.unwrap()).await.unwrap();
+    assert_eq!(reader.load(&id(), SeqNr::MAX).await.unwrap(), None);
+    none.database().close().await;
+
+    let writer = open(&path).await;
+    writer.save(snapshot(3, "{}")).await.unwrap();
+    let reader = open_beside(&url.open_read_only().await.unwrap()).await.unwrap();
+    assert_eq!(reader.load(&id(), SeqNr::MAX).await.unwrap(), Some(snapshot(3, "{}")));
+    assert!(reader.save(snapshot(4, "{}")).await.is_err());
+    assert_eq!(writer.list(&id()).await.unwrap(), [SeqNr::new(3).unwrap()]);
+}

@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::Options;
@@ -16,12 +17,24 @@ pub(super) fn open_writer(path: &Path, options: &Options) -> rusqlite::Result<Co
 }
 
 /// A connection that only reads. It is opened for writing all the same, because readers of a write-ahead log write to its index.
-pub(super) fn open_reader(path: &Path, options: &Options) -> rusqlite::Result<Connection> {
+pub(super) fn open_reader(path: &Path, options: &Options, closing: Closing) -> rusqlite::Result<Connection> {
     let conn = open(path, options)?;
+    if closing == Closing::LeavesTheLog {
+        conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    }
     conn.pragma_update(None, "query_only", true)?;
     conn.pragma_update(None, "cache_size", -READER_CACHE_KIB)?;
     conn.pragma_update(None, "wal_autocheckpoint", 0)?;
     Ok(conn)
+}
+
+/// What the last connection to a file does with the write-ahead log when it is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Closing {
+    /// Copies it into the file and takes it away.
+    Checkpoints,
+    /// Nothing.
+    LeavesTheLog,
 }
 
 fn open(path: &Path, options: &Options) -> rusqlite::Result<Connection> {

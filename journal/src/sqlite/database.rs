@@ -5,6 +5,7 @@ use std::{fmt, fs};
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
+use super::connection::Closing;
 use super::failure::unavailable;
 use super::heads::Heads;
 use super::job::Task;
@@ -42,7 +43,8 @@ use crate::JournalError;
 pub struct Database {
     path: Arc<Path>,
     options: Options,
-    jobs: mpsc::Sender<Message>,
+    /// `None`: opened for reading only.
+    jobs: Option<mpsc::Sender<Message>>,
     readers: Arc<Readers>,
 }
 
@@ -57,26 +59,47 @@ impl Database {
         let path = absolute(path.as_ref())?;
         schema::prepare(&path, &options).await?;
         let (jobs, queue) = mpsc::channel(QUEUED_JOBS);
-        let readers = Arc::new(Readers::new(path.to_path_buf(), options));
-        let started = {
-            let path = path.to_path_buf();
-            tokio::task::spawn_blocking(move || Writer::start(path, options, queue)).await
-        };
-        match started {
-            Ok(Ok(())) => Ok(Self { path, options, jobs, readers }),
-            Ok(Err(error)) => Err(OpenError::from_rusqlite(&path, &error, options.busy_timeout)),
-            Err(_) => Err(OpenError::CannotOpen {
-                path: path.to_path_buf(),
-                reason: "the runtime shut down meanwhile".into(),
-            }),
-        }
+        let readers = Arc::new(Readers::new(path.to_path_buf(), options, Closing::Checkpoints));
+        blocking(&path, move |path| {
+            Writer::start(path.to_owned(), options, queue)
+                .map_err(|error| OpenError::from_rusqlite(path, &error, options.busy_timeout))
+        })
+        .await?;
+        Ok(Self { path, options, jobs: Some(jobs), readers })
+    }
+
+    /// Opens a file that is there, for tools that look at it: nothing is created or migrated, and the write-ahead log of an
+    /// application that runs, or was killed, stays as it is.
+    ///
+    /// What changes the file is [`JournalError::Rejected`].
+    ///
+    /// # Errors
+    /// [`OpenError`], also for a file that is missing or empty.
+    pub async fn open_read_only(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        let path = absolute(path.as_ref())?;
+        let closing = blocking(&path, move |path| schema::look_at(path, &options)).await?;
+        let readers = Arc::new(Readers::new(path.to_path_buf(), options, closing));
+        Ok(Self { path, options, jobs: None, readers })
+    }
+
+    /// Whether it was opened with [`Database::open_read_only`].
+    pub fn is_read_only(&self) -> bool {
+        self.jobs.is_none()
     }
 
     /// Brings a component's tables to its newest version, in one transaction.
     ///
     /// # Errors
     /// [`OpenError::NewerSchema`] when a newer build has been here, and what [`Database::open`] gives.
+    /// [`OpenError::OlderSchema`] when the file was opened for reading only and would have to be migrated.
     pub async fn migrate(&self, schema: &Schema) -> Result<(), OpenError> {
+        if self.is_read_only() {
+            let (options, closing, schema) = (self.options, self.readers.closing(), *schema);
+            return blocking(&self.path, move |path| {
+                schema::must_be_current(path, &options, closing, &schema)
+            })
+            .await;
+        }
         schema::migrate(&self.path, &self.options, schema).await
     }
 
@@ -108,9 +131,13 @@ impl Database {
         T: Send + 'static,
         F: FnOnce(&Connection, &mut Heads) -> rusqlite::Result<T> + Send + 'static,
     {
+        let Some(jobs) = &self.jobs else {
+            let what = self.path.display();
+            return Err(JournalError::rejected(what, "the file was opened for reading only"));
+        };
         let (reply, answer) = oneshot::channel();
         let task = Task { work: Some(job), done: None, reply };
-        self.jobs.send(Message::Job(Box::new(task))).await.map_err(|_| unavailable(CLOSED))?;
+        jobs.send(Message::Job(Box::new(task))).await.map_err(|_| unavailable(CLOSED))?;
         answer.await.unwrap_or_else(|_| {
             Err(JournalError::Unknown { reason: "the SQLite writer thread ended".into(), source: None })
         })
@@ -135,7 +162,8 @@ impl Database {
     pub async fn close(&self) {
         self.readers.close();
         let (closed, done) = oneshot::channel();
-        if self.jobs.send(Message::Close(closed)).await.is_ok() {
+        let Some(jobs) = &self.jobs else { return };
+        if jobs.send(Message::Close(closed)).await.is_ok() {
             let _ = done.await;
         }
     }
@@ -158,6 +186,20 @@ impl fmt::Debug for Database {
             .field("options", &self.options)
             .finish_non_exhaustive()
     }
+}
+
+/// Does what blocks on a thread of its own.
+async fn blocking<T: Send + 'static>(
+    path: &Arc<Path>,
+    work: impl FnOnce(&Path) -> Result<T, OpenError> + Send + 'static,
+) -> Result<T, OpenError> {
+    let of = Arc::clone(path);
+    tokio::task::spawn_blocking(move || work(&of)).await.unwrap_or_else(|_| {
+        Err(OpenError::CannotOpen {
+            path: path.to_path_buf(),
+            reason: "the runtime shut down meanwhile".into(),
+        })
+    })
 }
 
 /// SQLite gives some names a meaning of their own (an empty one, `:memory:`, `file:`); an absolute path has none.

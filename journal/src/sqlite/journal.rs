@@ -49,10 +49,19 @@ impl SqliteJournal {
         Self::in_database(Database::open(path, options).await?).await
     }
 
+    /// Opens a file that is there for reading only, see [`Database::open_read_only`].
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is in the way and what to do about it.
+    pub async fn open_read_only(path: impl AsRef<Path>, options: Options) -> Result<Self, OpenError> {
+        Self::in_database(Database::open_read_only(path, options).await?).await
+    }
+
     /// The journal in a file that is open.
     ///
     /// # Errors
-    /// [`OpenError::NewerSchema`] when a newer build has been here, and what [`Database::open`] gives.
+    /// [`OpenError::NewerSchema`] when a newer build has been here, and what [`Database::open`] or
+    /// [`Database::open_read_only`] gives.
     pub async fn in_database(database: Database) -> Result<Self, OpenError> {
         database.migrate(&TABLES).await?;
         Ok(Self { database })

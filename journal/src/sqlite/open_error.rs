@@ -15,6 +15,14 @@ pub enum OpenError {
         /// The directory.
         directory: PathBuf,
     },
+    /// The file was to be read, and there is no journal.
+    #[error("there is no journal at {path:?}: {found}; correct the path")]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
+    },
     /// Another process held the lock for longer than the busy timeout.
     #[error(
         "{path:?} is locked by another process and stayed so for {waited:?}; stop that process (a backup or an open \
@@ -69,6 +77,21 @@ pub enum OpenError {
         /// The version in the file.
         found: u32,
         /// The newest version of this build.
+        known: u32,
+    },
+    /// The file was written by an older build, and was to be read only.
+    #[error(
+        "{path:?} has version {found} of the {component} tables, this build reads version {known}, and was asked to change \
+         nothing; start an application of this build on it once, which migrates it, or use the build that wrote it"
+    )]
+    OlderSchema {
+        /// The file.
+        path: PathBuf,
+        /// Whose tables.
+        component: String,
+        /// The version in the file; 0 when there are no such tables.
+        found: u32,
+        /// The version of this build.
         known: u32,
     },
     /// There is no room to create or migrate the tables.

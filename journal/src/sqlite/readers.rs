@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use super::Options;
-use super::connection::{open_reader, run};
+use super::connection::{Closing, open_reader, run};
 use super::failure::{read_failure, unavailable};
 use crate::JournalError;
 
@@ -15,14 +15,15 @@ use crate::JournalError;
 pub(super) struct Readers {
     path: PathBuf,
     options: Options,
+    closing: Closing,
     idle: Mutex<Vec<Connection>>,
     permits: Arc<Semaphore>,
 }
 
 impl Readers {
-    pub(super) fn new(path: PathBuf, options: Options) -> Self {
+    pub(super) fn new(path: PathBuf, options: Options, closing: Closing) -> Self {
         let permits = Arc::new(Semaphore::new(options.readers.max(1)));
-        Self { path, options, idle: Mutex::new(Vec::new()), permits }
+        Self { path, options, closing, idle: Mutex::new(Vec::new()), permits }
     }
 
     /// Runs a job on a blocking thread, in one read transaction: all its statements see one state of the file.
@@ -40,6 +41,10 @@ impl Readers {
         reading.await.unwrap_or_else(|_| Err(unavailable("the runtime shut down while the journal was read")))
     }
 
+    pub(super) fn closing(&self) -> Closing {
+        self.closing
+    }
+
     /// No further reads; the connections that are not in use are closed.
     pub(super) fn close(&self) {
         self.permits.close();
@@ -53,7 +58,7 @@ impl Readers {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let conn = match idle {
             Some(conn) => conn,
-            None => open_reader(&self.path, &self.options).map_err(read_failure)?,
+            None => open_reader(&self.path, &self.options, self.closing).map_err(read_failure)?,
         };
         run(&conn, "BEGIN DEFERRED").map_err(read_failure)?;
         let result = catch_unwind(AssertUnwindSafe(|| job(&conn)));

@@ -158,15 +158,15 @@ fn read_page(
     if rest.from > rest.to || rest.limit == 0 {
         return Ok(Read { page, rest: None });
     }
-    if let Err(reason) = read_rows(conn, stream, &mut rest, memory, &mut page)? {
-        page.error = Some(JournalError::corrupt(id, rest.from, reason));
+    if let Err(found) = read_rows(conn, stream, &mut rest, memory, &mut page)? {
+        page.error = Some(JournalError::missing_event(id, rest.from, found));
         return Ok(Read { page, rest: None });
     }
     let more = rest.from <= rest.to && rest.limit > 0;
     Ok(Read { page, rest: more.then_some(rest) })
 }
 
-/// Reads events, which must be numbered without a gap, and cuts them off the range; `Err` when one is missing.
+/// Reads events, which must be numbered without a gap, and cuts them off the range; `Err` when one is missing, with what is there.
 fn read_rows(
     conn: &Connection,
     stream: Stream,
@@ -186,12 +186,12 @@ fn read_rows(
     while rows.len() < expected && bytes.len() < PAGE_BYTES {
         let Some(row) = found.next()? else {
             // The range goes up to the head at most, so every number of it has a row.
-            read = Err(format!("the event is missing, the head is {:?}", stream.head.seq_nr));
+            read = Err(format!("the head is {:?}", stream.head.seq_nr));
             break;
         };
         let (start, seq_nr, envelope) = (bytes.len(), seq_nr(row, 1)?, row.get_ref(2)?.as_blob()?);
         if seq_nr != rest.from {
-            read = Err(format!("the event is missing, {seq_nr:?} follows"));
+            read = Err(format!("{seq_nr:?} follows"));
             break;
         }
         if start == 0 {

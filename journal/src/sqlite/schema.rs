@@ -1,10 +1,14 @@
-use std::path::Path;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rusqlite::OptionalExtension as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{Connection as _, Row as _};
 use tokio::time::sleep;
 
+use super::connection::{Closing, open_reader};
 use super::{OpenError, Options};
 
 /// The tables of one component, as the steps that made them.
@@ -83,6 +87,47 @@ pub(super) async fn migrate(path: &Path, options: &Options, schema: &Schema) -> 
     conn.close().await.map_err(failed)
 }
 
+/// Checks that the file is there and ours, and changes nothing.
+pub(super) fn look_at(path: &Path, options: &Options) -> Result<Closing, OpenError> {
+    if fs::metadata(path).is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+        return Err(OpenError::Missing { path: path.to_owned(), found: "there is no such file" });
+    }
+    // A log that is there is somebody's: of an application that runs or was killed, and copying it is that one's part. Where there is
+    // none, our own empty one is taken away.
+    let log = fs::metadata(beside(path, "-wal")).is_ok_and(|log| log.len() > 0);
+    let closing = if log { Closing::LeavesTheLog } else { Closing::Checkpoints };
+    let failed = |error: rusqlite::Error| OpenError::from_rusqlite(path, &error, options.busy_timeout);
+    let conn = open_reader(path, options, closing).map_err(failed)?;
+    let marks = conn.query_row(MARKS, (), |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed)?;
+    match owner(path, marks)? {
+        Owner::Annals => Ok(closing),
+        Owner::Nobody => Err(OpenError::Missing { path: path.to_owned(), found: "the file is empty" }),
+    }
+}
+
+/// Checks that a component's tables are those of this build, and changes nothing.
+pub(super) fn must_be_current(
+    path: &Path,
+    options: &Options,
+    closing: Closing,
+    schema: &Schema,
+) -> Result<(), OpenError> {
+    let failed = |error: rusqlite::Error| OpenError::from_rusqlite(path, &error, options.busy_timeout);
+    let conn = open_reader(path, options, closing).map_err(failed)?;
+    let found: Option<u32> = conn
+        .query_row("SELECT version FROM annals_schema WHERE component = ?", [schema.component], |row| {
+            row.get(0)
+        })
+        .optional()
+        .map_err(failed)?;
+    let found = known(path, schema, found)?;
+    if found < schema.version() {
+        let (path, component) = (path.to_owned(), schema.component.to_owned());
+        return Err(OpenError::OlderSchema { path, component, found, known: schema.version() });
+    }
+    Ok(())
+}
+
 /// The version of a component's tables in the file; 0 when there are none.
 async fn version(
     conn: &mut SqliteConnection,
@@ -90,12 +135,17 @@ async fn version(
     options: &Options,
     schema: &Schema,
 ) -> Result<u32, OpenError> {
-    let found: u32 = sqlx::query_scalar("SELECT version FROM annals_schema WHERE component = ?")
+    let found: Option<u32> = sqlx::query_scalar("SELECT version FROM annals_schema WHERE component = ?")
         .bind(schema.component)
         .fetch_optional(conn)
         .await
-        .map_err(|error| OpenError::from_sqlx(path, &error, options.busy_timeout))?
-        .unwrap_or(0);
+        .map_err(|error| OpenError::from_sqlx(path, &error, options.busy_timeout))?;
+    known(path, schema, found)
+}
+
+/// The version that was found, when this build knows it; 0 when there are no tables.
+fn known(path: &Path, schema: &Schema, found: Option<u32>) -> Result<u32, OpenError> {
+    let found = found.unwrap_or(0);
     if found > schema.version() {
         return Err(OpenError::NewerSchema {
             path: path.to_owned(),
@@ -124,18 +174,14 @@ enum Owner {
 
 async fn identify(conn: &mut SqliteConnection, path: &Path, options: &Options) -> Result<Owner, OpenError> {
     let failed = |error: sqlx::Error| OpenError::from_sqlx(path, &error, options.busy_timeout);
+    let row = sqlx::query(MARKS).fetch_one(conn).await.map_err(failed)?;
+    owner(path, (row.try_get(0).map_err(failed)?, row.try_get(1).map_err(failed)?))
+}
+
+/// Whose file it is, by what [`MARKS`] found.
+fn owner(path: &Path, marks: (i32, Option<String>)) -> Result<Owner, OpenError> {
     let foreign = |found: String| OpenError::Foreign { path: path.to_owned(), found };
-    // One statement, so that both are of one moment: another process may be creating the tables.
-    let row = sqlx::query(
-        "SELECT application_id, (SELECT group_concat(name, ', ') FROM (SELECT name FROM sqlite_schema LIMIT 3))
-         FROM pragma_application_id",
-    )
-    .fetch_one(conn)
-    .await
-    .map_err(failed)?;
-    let application: i32 = row.try_get(0).map_err(failed)?;
-    let tables: Option<String> = row.try_get(1).map_err(failed)?;
-    match (application, tables) {
+    match marks {
         (APPLICATION_ID, _) => Ok(Owner::Annals),
         (0, None) => Ok(Owner::Nobody),
         (0, Some(tables)) => Err(foreign(format!("it has tables such as {tables}"))),
@@ -143,6 +189,18 @@ async fn identify(conn: &mut SqliteConnection, path: &Path, options: &Options) -
     }
 }
 
+/// The file that SQLite keeps beside another.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// The application id and some tables: one statement, so that both are of one moment, because another process may be creating the
+/// tables.
+const MARKS: &str = "\
+SELECT application_id, (SELECT group_concat(name, ', ') FROM (SELECT name FROM sqlite_schema LIMIT 3))
+FROM pragma_application_id";
 const RETRY: Duration = Duration::from_millis(5);
 /// "Annl".
 const APPLICATION_ID: i32 = 0x416e_6e6c;
