@@ -109,7 +109,7 @@ pub mod encryption;
 mod readers;
 pub use readers::{Reader, ReaderName, Readers};
 mod epoch_counter;
-pub use epoch_counter::next_epoch;
+pub use epoch_counter::{last_epoch, next_epoch, raise_epoch};
 
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
