@@ -1,0 +1,36 @@
+//! The command line of Annals: `annals inspect`, `events`, `export`, `import`, `verify`, `keys`.
+//!
+//! One file a command. A command reads through the traits of the journal alone, so it works on every backend that a URL can
+//! name. What only looks at a journal opens it for reading only: nothing is created, claimed, migrated or written.
+//!
+//! ```text
+//!  arguments.rs ─▶ inspect.rs · events.rs · export.rs · import.rs · verify.rs · keys.rs ─▶ exit.rs
+//!                     │ stores.rs   opens what --journal and --keys name
+//!                     │ ids.rs      all ids, or those that were asked for, several at a time
+//!                     │ history.rs  an id's events, also behind what cannot be read
+//!                     └ console.rs  standard output, and a progress bar where somebody looks
+//! ```
+//!
+//! `docs/cli.md` is for who uses it.
+
+mod arguments;
+pub use arguments::Arguments;
+mod exit;
+pub use exit::run;
+
+mod events;
+mod export;
+mod import;
+mod inspect;
+mod keys;
+mod verify;
+
+mod console;
+mod history;
+mod ids;
+mod mask;
+mod passphrase;
+mod passphrase_file;
+mod snapshot_line;
+mod stores;
+mod table;

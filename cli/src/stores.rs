@@ -1,0 +1,81 @@
+use std::sync::Arc;
+
+use annals_journal::sqlite::Database;
+use annals_journal::{Journal, JournalUrl, OpenJournal, Records};
+use annals_snapshot::{SnapshotStore, open_beside};
+use anyhow::Context as _;
+
+/// Which journal.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct JournalArgs {
+    /// The journal: sqlite://PATH
+    #[arg(long, value_name = "URL", env = "ANNALS_JOURNAL", value_parser = url)]
+    pub(crate) journal: JournalUrl,
+}
+
+impl JournalArgs {
+    /// Opens what is there, to look at it: nothing is created or changed.
+    pub(crate) async fn open_read_only(&self) -> anyhow::Result<Stores> {
+        let opened = self.journal.open_read_only().await;
+        self.stores(opened.with_context(|| self.failed())?).await
+    }
+
+    /// Opens it, or creates it.
+    pub(crate) async fn open(&self) -> anyhow::Result<Stores> {
+        let opened = self.journal.open().await;
+        self.stores(opened.with_context(|| self.failed())?).await
+    }
+
+    async fn stores(&self, opened: OpenJournal) -> anyhow::Result<Stores> {
+        let snapshots = open_beside(&opened).await.with_context(|| self.failed())?;
+        let OpenJournal { journal, records, database, .. } = opened;
+        Ok(Stores { journal, records, snapshots, database })
+    }
+
+    fn failed(&self) -> String {
+        format!("--journal {}", self.journal)
+    }
+}
+
+/// What is behind a URL.
+#[derive(Debug, Clone)]
+pub(crate) struct Stores {
+    pub(crate) journal: Arc<dyn Journal>,
+    pub(crate) records: Arc<dyn Records>,
+    pub(crate) snapshots: Arc<dyn SnapshotStore>,
+    database: Option<Database>,
+}
+
+impl Stores {
+    /// The SQLite file, when they are in one.
+    pub(crate) fn database(&self) -> Option<&Database> {
+        self.database.as_ref()
+    }
+
+    /// Closes files, so that nothing is left beside them.
+    pub(crate) async fn close(self) {
+        if let Some(database) = &self.database {
+            database.close().await;
+        }
+    }
+}
+
+fn url(text: &str) -> Result<JournalUrl, String> {
+    let url: JournalUrl = text.parse().map_err(|error| format!("{error}"))?;
+    if url.is_memory() {
+        return Err("a journal in memory is seen by its own process alone; name one on disk, such as sqlite://bank.db".into());
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_in_memory_is_of_no_use_here() {
+        assert!(url("memory:").unwrap_err().contains("sqlite://"));
+        assert!(url("sqlite://bank.db").is_ok());
+        assert!(url("bank.db").unwrap_err().contains("sqlite://PATH"));
+    }
+}

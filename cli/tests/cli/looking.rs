@@ -1,0 +1,49 @@
+use annals::prelude::{Kind, SnapshotPolicy};
+
+use crate::bank::{Account, Book, balance, bank, files, killed_bank, node};
+use crate::program::annals;
+
+const LOOKING: [&[&str]; 6] = [
+    &["inspect", "--journal", "sqlite://bank.db"],
+    &["inspect", "--ids", "--journal", "sqlite://bank.db"],
+    &["events", "account|alice", "--journal", "sqlite://bank.db"],
+    &["export", "--journal", "sqlite://bank.db"],
+    &["export", "--snapshots", "--journal", "sqlite://bank.db"],
+    &["verify", "--journal", "sqlite://bank.db"],
+];
+
+#[test]
+fn looking_changes_no_byte() {
+    for (home, log) in [(bank(), false), (killed_bank(), true)] {
+        let before = files(home.path());
+        assert_eq!(before.contains_key("bank.db-wal"), log);
+        for args in LOOKING {
+            annals(home.path(), args).exits(0);
+            assert_eq!(files(home.path()), before, "{args:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_goes_on_while_it_is_looked_at() {
+    let home = tokio::task::spawn_blocking(bank).await.unwrap();
+    let here = home.path().to_owned();
+    let kind = Kind::new().snapshots(SnapshotPolicy::every_events(5));
+    let (node, database) = node(&here, "bank.db", kind).await;
+    let alice = node.entity::<Account>("alice");
+    let mut cents = alice.ask(Book { cents: 1, with: "x".into() }).await.unwrap();
+    for args in LOOKING {
+        let here = here.clone();
+        let looking = tokio::task::spawn_blocking(move || annals(&here, args));
+        // Each is answered, with what it adds: no id was claimed by somebody else.
+        while !looking.is_finished() {
+            cents += 1;
+            assert_eq!(alice.ask(Book { cents: 1, with: "x".into() }).await.unwrap(), cents);
+        }
+        looking.await.unwrap().exits(0);
+    }
+    node.shutdown().await;
+    database.close().await;
+    let after = tokio::task::spawn_blocking(move || balance(&here, "bank.db", "alice")).await.unwrap();
+    assert_eq!(after, cents);
+}

@@ -1,0 +1,17 @@
+//! The command `annals` as its users meet it: the binary, on SQLite files.
+
+#![allow(clippy::unwrap_used, reason = "what goes wrong here fails a test")]
+
+mod bank;
+mod program;
+
+mod documentation;
+mod exit_codes;
+mod export_import;
+mod help;
+mod inspecting;
+mod keys;
+mod looking;
+mod masking;
+mod terminal;
+mod verifying;
