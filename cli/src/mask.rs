@@ -19,6 +19,8 @@
 //! Equal values have equal pseudonyms (HMAC-SHA256 under the mask key), also where one is an entity id and the other a value, so that what
 //! belongs together still does. Types stay: a text stays a text, a number a number. The keys of objects stay as they are.
 
+mod rules;
+
 use std::borrow::Cow;
 
 use annals_journal::{Codec, Envelope, Manifest, PersistenceId, Tag};
@@ -26,9 +28,10 @@ use annals_snapshot::Snapshot;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use serde::Deserialize;
 use serde_json::{Number, Value};
 use sha2::Sha256;
+
+use self::rules::{Opaque, Other, Rule, Rules, Tags, With};
 
 /// Rules, and the key of their pseudonyms.
 pub(crate) struct Mask {
@@ -36,86 +39,10 @@ pub(crate) struct Mask {
     key: Hmac<Sha256>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Rules {
-    #[serde(default)]
-    other: Other,
-    #[serde(default)]
-    ids: Vec<String>,
-    #[serde(default)]
-    tags: Tags,
-    #[serde(default, rename = "bytes")]
-    opaque: Opaque,
-    #[serde(default)]
-    value: Vec<Rule>,
-}
-
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Other {
-    #[default]
-    Keep,
-    Hide,
-}
-
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Tags {
-    #[default]
-    Keep,
-    Pseudonym,
-    Drop,
-}
-
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Opaque {
-    #[default]
-    Refuse,
-    Keep,
-    Empty,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Rule {
-    #[serde(default = "any_text")]
-    manifest: String,
-    #[serde(default = "any_path")]
-    path: String,
-    with: Option<With>,
-    value: Option<toml::Value>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum With {
-    Keep,
-    Hide,
-    Null,
-    Pseudonym,
-}
-
 impl Mask {
     /// Reads rules; the same key makes the same pseudonyms.
     pub(crate) fn new(rules: &str, key: &[u8]) -> anyhow::Result<Self> {
-        let rules: Rules = toml::from_str(rules)?;
-        for rule in &rules.value {
-            if rule.with.is_some() == rule.value.is_some() {
-                bail!(
-                    "the rule for {:?} of {:?} needs either \"with\" or \"value\"",
-                    rule.path,
-                    rule.manifest
-                );
-            }
-            if rule.path.is_empty() || rule.path.split('.').any(str::is_empty) {
-                bail!(
-                    "the path {:?} has an empty step; write name, owner.name, items.*.name or **.name",
-                    rule.path
-                );
-            }
-        }
+        let rules = Rules::parse(rules)?;
         // Any length is a key.
         let key = Hmac::new_from_slice(key).context("the mask key")?;
         Ok(Self { rules, key })
@@ -204,11 +131,7 @@ impl Mask {
     }
 
     fn mask(&self, manifest: &str, path: &[String], leaf: &mut Value) {
-        let rule = self.rules.value.iter().find(|rule| {
-            let steps: Vec<&str> = rule.path.split('.').collect();
-            matches(&rule.manifest, manifest) && covers(&steps, path)
-        });
-        match rule {
+        match self.rules.of(manifest, path) {
             None if matches!(self.rules.other, Other::Keep) => {}
             None => *leaf = hidden(leaf),
             Some(Rule { value: Some(fixed), .. }) => {
@@ -261,36 +184,6 @@ fn hidden(leaf: &Value) -> Value {
         Value::Bool(_) => false.into(),
         other => other.clone(),
     }
-}
-
-/// Whether a pattern with `*` for any text is that of a manifest.
-fn matches(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((before, after)) => text.strip_prefix(before).is_some_and(|rest| {
-            // The shortest text for this star first.
-            (0..=rest.len()).filter(|at| rest.is_char_boundary(*at)).any(|at| matches(after, &rest[at..]))
-        }),
-    }
-}
-
-/// Whether steps lead to a value, or to something that it is part of.
-fn covers(steps: &[&str], path: &[String]) -> bool {
-    match steps {
-        [] => true,
-        ["**", rest @ ..] => (0..=path.len()).any(|at| covers(rest, &path[at..])),
-        [step, rest @ ..] => path
-            .split_first()
-            .is_some_and(|(name, path)| (*step == "*" || step == name) && covers(rest, path)),
-    }
-}
-
-fn any_text() -> String {
-    "*".into()
-}
-
-fn any_path() -> String {
-    "**".into()
 }
 
 /// The key of pseudonyms: of a variable, or drawn, and then forgotten.
@@ -370,45 +263,6 @@ mod tests {
         assert_eq!(mask(rules).id(&other).unwrap(), other);
         let elsewhere = Mask::new(rules, b"another key").unwrap();
         assert_ne!(elsewhere.id(&bob).unwrap(), mask(rules).id(&bob).unwrap());
-    }
-
-    #[test]
-    fn paths_and_manifests_are_matched_step_by_step() {
-        let path = |text: &str| text.split('.').map(str::to_owned).collect::<Vec<_>>();
-        for (steps, value, covered) in [
-            ("a", "a", true),
-            ("a", "a.b", true),
-            ("a.b", "a", false),
-            ("*.b", "x.b.c", true),
-            ("**.c", "x.b.c", true),
-            ("**.c", "c", true),
-            ("**.c", "x.b", false),
-            ("items.*.name", "items.0.name", true),
-            ("b", "a.b", false),
-        ] {
-            assert_eq!(
-                covers(&steps.split('.').collect::<Vec<_>>(), &path(value)),
-                covered,
-                "{steps} {value}"
-            );
-        }
-        assert!(
-            matches("a.*.v", "a.b.v") && matches("*", "") && matches("ab*", "ab") && !matches("a*b", "abc")
-        );
-    }
-
-    #[test]
-    fn rules_that_cannot_be_meant_are_refused() {
-        for (rules, says) in [
-            ("[[value]]\npath = \"a\"", "either"),
-            ("[[value]]\nwith = \"hide\"\nvalue = 1", "either"),
-            ("[[value]]\nwith = \"shred\"", "shred"),
-            ("[[values]]\nwith = \"hide\"", "values"),
-            ("[[value]]\npath = \"a..b\"\nwith = \"hide\"", "empty step"),
-        ] {
-            let error = Mask::new(rules, b"key").err().map(|error| format!("{error:#}")).unwrap_or_default();
-            assert!(error.contains(says), "{rules}: {error}");
-        }
     }
 
     #[test]

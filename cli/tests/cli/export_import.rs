@@ -1,11 +1,13 @@
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
+use std::process::Stdio;
 
 use annals::testing::Replay;
 use serde_json::Value;
 
 use crate::bank::{Account, balance, bank, files, pruned, pruned_bank};
-use crate::program::{annals, annals_reading, annals_with};
+use crate::program::{annals, annals_reading, annals_with, command};
 
 const BANK: [&str; 2] = ["--journal", "sqlite://bank.db"];
 const NEW: [&str; 2] = ["--journal", "sqlite://new.db"];
@@ -69,6 +71,31 @@ fn nothing_is_imported_twice_and_an_import_goes_on_where_it_was() {
     annals_reading(here, &twice, &["import", "-", "--journal", "sqlite://newer.db"])
         .exits(0)
         .says(&["21 events are new, 21 were there"]);
+}
+
+#[test]
+fn an_import_that_is_killed_goes_on() {
+    let home = bank();
+    let here = home.path();
+    let line = export(here, BANK, &["account|alice"]).lines().next().unwrap().to_owned();
+    let all: String = (0..4_000)
+        .map(|number| line.replace("account|alice", &format!("account|{number:04}")) + "\n")
+        .collect();
+    fs::write(here.join("all.jsonl"), &all).unwrap();
+    for tenths in [3, 6, 9] {
+        let mut command = command(here, &["import", "-", NEW[0], NEW[1]]);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // Once this is written nearly all of it was read; what was not is in a pipe. It waits for more when it is killed.
+        child.stdin.as_mut().unwrap().write_all(&all.as_bytes()[..all.len() * tenths / 10]).unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let before = summary(here, "all.jsonl");
+    assert!(before["known"].as_u64() > Some(1_000), "{before}");
+    assert_eq!(export(here, NEW, &[]), all);
+    annals(here, &["verify", NEW[0], NEW[1]]).exits(0);
+    assert_eq!(summary(here, "all.jsonl")["events"], 0);
 }
 
 #[test]
