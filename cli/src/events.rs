@@ -8,11 +8,13 @@ use base64::engine::general_purpose::STANDARD;
 use crate::exit::Exit;
 use crate::history::{Chapter, History};
 use crate::ids::{is_known, unknown};
+use crate::protobuf_text;
 use crate::stores::{JournalArgs, Stores};
 
 /// Print the events of one id.
 ///
-/// A line an event: number, time, manifest and version, payload. An event that cannot be read is named on standard error, and the
+/// A line an event: number, time, manifest and version, payload. JSON stands as it is stored, protobuf by the numbers of its fields, anything
+/// else in base64. An event that cannot be read is named on standard error, and the
 /// others are printed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
@@ -118,6 +120,7 @@ fn payload(envelope: &Envelope) -> String {
     }
     match (envelope.codec, std::str::from_utf8(bytes)) {
         (Codec::Json, Ok(text)) => one_line(text),
+        (Codec::Protobuf, _) if let Some(text) = protobuf_text::show(bytes) => text,
         (codec, _) => format!("{codec}, {} bytes: {}", bytes.len(), STANDARD.encode(bytes)),
     }
 }

@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use serde::Serialize;
 
 use self::entity::{Entity, Next};
-use self::input::Input;
+use self::input::{Input, Line};
 use self::writer::Writer;
 use crate::console::{Progress, print, print_json};
 use crate::exit::Exit;
@@ -92,11 +92,13 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
-    async fn lines(&mut self, mut input: Input) -> anyhow::Result<()> {
+    async fn lines(&mut self, input: Input) -> anyhow::Result<()> {
         let name = input.name().to_owned();
-        while let Some((number, line)) = input.next_line()? {
-            self.line(&line).await.with_context(|| format!("{name}, line {number}"))?;
-            self.progress.add(input.take_read());
+        let mut lines = input.into_lines()?;
+        while let Some(line) = lines.recv().await {
+            let Line { number, text, read } = line?;
+            self.line(&text).await.with_context(|| format!("{name}, line {number}"))?;
+            self.progress.add(read);
         }
         Ok(())
     }
@@ -134,10 +136,12 @@ impl Import<'_> {
             }
             Next::Delete(placeholders) => {
                 let (id, to) = (entity.id().clone(), *placeholders.end());
+                let mut count = 0;
                 for seq_nr in placeholders.filter_map(SeqNr::new) {
                     self.writer.event(entity.placeholder(seq_nr)?).await.context(GOES_ON)?;
+                    count += 1;
                 }
-                self.delete_to(&id, SeqNr::new(to).unwrap_or_default()).await.context(GOES_ON)?;
+                self.delete_to(&id, SeqNr::new(to).unwrap_or_default(), count).await.context(GOES_ON)?;
             }
             Next::Refuse(reason) => {
                 entity.refuse();
@@ -149,12 +153,14 @@ impl Import<'_> {
         Ok(())
     }
 
-    async fn delete_to(&mut self, id: &PersistenceId, to: SeqNr) -> anyhow::Result<()> {
+    async fn delete_to(&mut self, id: &PersistenceId, to: SeqNr, placeholders: u64) -> anyhow::Result<()> {
         self.writer.flush().await?;
         self.told();
         if !self.writer.is_refused(id) {
             self.stores.journal.delete_to(id, to).await?;
             self.summary.deleted += to.get();
+            // They were written and are gone.
+            self.summary.events -= placeholders;
         }
         Ok(())
     }

@@ -31,6 +31,7 @@ mod ids;
 mod mask;
 mod passphrase;
 mod passphrase_file;
+mod protobuf_text;
 mod snapshot_line;
 mod stores;
 mod table;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, bail};
+use tokio::sync::mpsc;
 
 use crate::passphrase::Passphrase;
 use crate::passphrase_file::{OpeningReader, is_sealed};
@@ -64,15 +65,34 @@ impl Input {
     }
 
     /// Bytes that were read since the last time.
-    pub(super) fn take_read(&mut self) -> u64 {
+    fn take_read(&mut self) -> u64 {
         let read = self.read.load(Ordering::Relaxed);
         let more = read - self.told;
         self.told = read;
         more
     }
 
+    /// Reads on a thread of its own, so that a command which waits for its input can be interrupted, and some lines ahead.
+    pub(super) fn into_lines(mut self) -> io::Result<mpsc::Receiver<anyhow::Result<Line>>> {
+        let (lines, received) = mpsc::channel(LINES_AHEAD);
+        std::thread::Builder::new().name("annals-input".into()).spawn(move || {
+            loop {
+                let line = match self.next_line() {
+                    Ok(Some((number, text))) => Ok(Line { number, text, read: self.take_read() }),
+                    Ok(None) => return,
+                    Err(error) => Err(error),
+                };
+                let last = line.is_err();
+                if lines.blocking_send(line).is_err() || last {
+                    return;
+                }
+            }
+        })?;
+        Ok(received)
+    }
+
     /// The next line that has something, and its number.
-    pub(super) fn next_line(&mut self) -> anyhow::Result<Option<(u64, String)>> {
+    fn next_line(&mut self) -> anyhow::Result<Option<(u64, String)>> {
         loop {
             self.line += 1;
             let place = |line: u64, name: &str| format!("{name}, line {line}");
@@ -98,6 +118,14 @@ impl Input {
     }
 }
 
+/// A line that has something.
+pub(super) struct Line {
+    pub(super) number: u64,
+    pub(super) text: String,
+    /// Bytes of the file that were read for it.
+    pub(super) read: u64,
+}
+
 /// Counts what is read.
 struct Counted<R> {
     input: R,
@@ -113,6 +141,7 @@ impl<R: Read> Read for Counted<R> {
 }
 
 const SQLITE: &[u8] = b"SQLite format 3\0";
+const LINES_AHEAD: usize = 256;
 const BUFFER: usize = 256 * 1024;
 /// Above the largest payload of any backend in base64, and a snapshot's.
 const LONGEST_LINE: u64 = 128 * 1024 * 1024;

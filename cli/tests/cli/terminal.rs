@@ -75,3 +75,23 @@ fn a_reader_that_goes_away_ends_it_quietly() {
         assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{args:?}");
     }
 }
+
+#[test]
+#[cfg(unix)]
+fn an_import_that_waits_for_its_input_can_be_interrupted() {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = command(home.path(), &["import", "-", "--journal", "sqlite://new.db"]);
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let line = r#"{"persistence_id":"a|1","seq_nr":1,"manifest":"a.b","payload":1}"#;
+    // More than it reads at a time: so it has begun, and now waits for the rest of a line.
+    let lines: String = (1..9_000).map(|number| line.replace("a|1", &format!("a|{number}")) + "\n").collect();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(lines.as_bytes()).unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::INT)
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    drop(input);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("interrupted"), "{output:?}");
+}
