@@ -1,5 +1,3 @@
-mod output;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,11 +10,11 @@ use anyhow::{Context as _, bail};
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
-use self::output::Output;
 use crate::console::{Progress, print, print_json};
 use crate::exit::Exit;
 use crate::ids::Selection;
 use crate::mask::{self, Mask};
+use crate::output::Output;
 use crate::passphrase::PassphraseSource;
 use crate::snapshot_line;
 use crate::stores::{JournalArgs, Stores};
@@ -72,7 +70,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let stores = args.journal.open_read_only().await?;
     let exported = async {
         args.ids.check(&*stores.journal).await?;
-        let output = Output::create(args.output.as_deref(), passphrase.as_ref())?;
+        let output = Output::create(args.output.as_deref(), passphrase.as_ref()).context("--output")?;
         Box::pin(export(&args, &stores, mask, output)).await
     };
     let exported = exported.await;
@@ -109,7 +107,7 @@ async fn export(args: &Args, stores: &Stores, mask: Option<Mask>, output: Output
     }
     drop(progress);
     let Export { output, summary, .. } = export;
-    output.finish()?;
+    output.finish().context("--output")?;
     summary.print(args)
 }
 

@@ -29,6 +29,7 @@ mod console;
 mod history;
 mod ids;
 mod mask;
+mod output;
 mod passphrase;
 mod passphrase_file;
 mod protobuf_text;

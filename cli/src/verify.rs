@@ -1,11 +1,15 @@
+mod anchor;
 mod entity;
 mod finding;
 
-use annals_journal::{Epoch, JournalError, last_epoch};
+use std::path::PathBuf;
+
+use annals_journal::{Epoch, JournalError, PersistenceId, SeqNr, last_epoch};
 use anyhow::Context as _;
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
+use self::anchor::{AnchorReader, AnchorWriter, Entry};
 use self::entity::Checked;
 use self::finding::{Finding, Kind};
 use crate::console::{Progress, print, print_json};
@@ -29,6 +33,12 @@ pub(crate) struct Args {
     /// How many ids to check at a time; default: as many as there are cores
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
+    /// Compare with what the journal held when this anchor was written: finds ids that went back
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ids", "prefix"])]
+    anchor: Option<PathBuf>,
+    /// Write an anchor, to be kept where the journal and its backups are not; not written when something is found
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ids", "prefix"])]
+    write_anchor: Option<PathBuf>,
     /// Print JSON lines: an object for each finding, then one with the totals
     #[arg(long)]
     json: bool,
@@ -38,6 +48,7 @@ const EXAMPLE: &str = "\
 Examples:
   annals verify --journal sqlite://bank.db
   annals verify --journal sqlite://bank.db --prefix 'account|' --json | jq 'select(.finding)'
+  annals verify --journal sqlite://bank.db --anchor monday.anchor --write-anchor tuesday.anchor
 
 Exit codes: 0 nothing is wrong; 1 something is, and was named; 2 wrong command line; 3 the journal cannot be opened, or has no such id";
 
@@ -56,6 +67,7 @@ async fn verify(args: &Args, stores: &Stores) -> anyhow::Result<Exit> {
     let mut report = Report { json: args.json, progress, totals: Totals::default() };
     report.findings(file(stores).await)?;
 
+    let mut anchors = Anchors::open(args)?;
     let jobs = args.jobs.map_or_else(at_a_time, usize::from);
     let mut ids = args.ids.stream(stores.journal.clone()).fuse();
     let mut listing = Ok(());
@@ -64,14 +76,19 @@ async fn verify(args: &Args, stores: &Stores) -> anyhow::Result<Exit> {
     loop {
         while checks.len() < jobs && listing.is_ok() {
             match ids.try_next().await {
-                Ok(Some(id)) => checks.push_back(tokio::spawn(entity::check(stores.clone(), id))),
+                Ok(Some(id)) => {
+                    let (gone, anchored) = anchors.take(&id)?;
+                    report.findings(gone)?;
+                    let check = tokio::spawn(entity::check(stores.clone(), id.clone(), anchored));
+                    checks.push_back(check.map(move |checked| (id, checked)));
+                }
                 Ok(None) => break,
                 // A list that cannot be read any further is a finding; what was listed is still checked.
                 Err(error) => listing = Err(error),
             }
         }
-        let Some(checked) = checks.next().await else { break };
-        let Checked { findings, events, snapshots, epoch } =
+        let Some((id, checked)) = checks.next().await else { break };
+        let Checked { findings, events, snapshots, epoch, head, digest } =
             checked.context("the check of an id died; this is a bug: report it")?;
         newest = newest.max(epoch);
         report.progress.add(1);
@@ -79,12 +96,65 @@ async fn verify(args: &Args, stores: &Stores) -> anyhow::Result<Exit> {
         report.totals.events += events;
         report.totals.snapshots += snapshots;
         report.findings(findings)?;
+        anchors.add(&Entry::new(&id, head.get(), digest))?;
+    }
+    if listing.is_ok() {
+        report.findings(anchors.rest()?)?;
     }
     if let Err(error) = listing {
         report.findings(vec![Finding::of_journal(Kind::Unlistable, error)])?;
     }
     report.findings(epoch(stores, newest).await)?;
+    if report.totals.findings == 0 {
+        anchors.finish()?;
+    } else if let Some(path) = &args.write_anchor {
+        report.progress.say(&format!("{} is not written: it would vouch for what was found", path.display()));
+    }
     report.end(args)
+}
+
+/// The anchor that is compared with, and the one that is written.
+struct Anchors {
+    before: Option<AnchorReader>,
+    after: Option<AnchorWriter>,
+}
+
+impl Anchors {
+    fn open(args: &Args) -> anyhow::Result<Self> {
+        let before = args.anchor.as_deref().map(|path| AnchorReader::open(path, None)).transpose()?;
+        let after = args.write_anchor.as_deref().map(|path| AnchorWriter::create(path, None)).transpose()?;
+        Ok(Self { before, after })
+    }
+
+    /// What is known of an id; and findings about the ids before it, which the journal does not have.
+    fn take(&mut self, id: &PersistenceId) -> anyhow::Result<(Vec<Finding>, Option<Entry>)> {
+        let Some(before) = &mut self.before else { return Ok((Vec::new(), None)) };
+        let (gone, found) = before.take(id)?;
+        Ok((gone.iter().filter_map(gone_since).collect(), found))
+    }
+
+    /// Findings about the ids behind the last one.
+    fn rest(&mut self) -> anyhow::Result<Vec<Finding>> {
+        let mut findings = Vec::new();
+        while let Some(entry) = self.before.as_mut().map_or(Ok(None), AnchorReader::take_next)? {
+            findings.extend(gone_since(&entry));
+        }
+        Ok(findings)
+    }
+
+    fn add(&mut self, entry: &Entry) -> anyhow::Result<()> {
+        self.after.as_mut().map_or(Ok(()), |after| after.add(entry))
+    }
+
+    fn finish(self) -> anyhow::Result<()> {
+        self.after.map_or(Ok(()), AnchorWriter::finish)
+    }
+}
+
+fn gone_since(entry: &Entry) -> Option<Finding> {
+    let id = PersistenceId::parse(&entry.persistence_id).ok()?;
+    let what = "the anchor has seen it, and the journal has no such id: an older copy was put back";
+    Some(Finding::at(&id, SeqNr::new(entry.head)?, Kind::WentBack, what))
 }
 
 /// What SQLite says of its file.

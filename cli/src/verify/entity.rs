@@ -1,10 +1,12 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use annals_journal::{Epoch, EventDigest, JournalError, PersistenceId, Replayed, SeqNr, Token};
 use annals_snapshot::{Snapshot, SnapshotError};
 
+use super::anchor::Entry;
 use super::finding::{Finding, Kind};
 use crate::history::{Chapter, History};
+use crate::snapshot_line::hex;
 use crate::stores::Stores;
 
 /// What the check of an id found.
@@ -15,22 +17,25 @@ pub(super) struct Checked {
     pub(super) snapshots: u64,
     /// The newest epoch of an event or a claim.
     pub(super) epoch: Epoch,
+    pub(super) head: SeqNr,
+    /// Of the newest event, when there is one and it can be read.
+    pub(super) digest: Option<EventDigest>,
 }
 
 /// Checks an id, beside whoever writes to it.
 ///
 /// An owner that deletes events and snapshots while they are read can make things look wrong for a moment: what is wrong must be so
 /// twice.
-pub(super) async fn check(stores: Stores, id: PersistenceId) -> Checked {
-    let mut checked = look(&stores, &id).await;
+pub(super) async fn check(stores: Stores, id: PersistenceId, anchored: Option<Entry>) -> Checked {
+    let mut checked = look(&stores, &id, anchored.as_ref()).await;
     if !checked.findings.is_empty() {
-        let again = look(&stores, &id).await;
+        let again = look(&stores, &id, anchored.as_ref()).await;
         checked.findings.retain(|finding| again.findings.iter().any(|other| finding.is_where(other)));
     }
     checked
 }
 
-async fn look(stores: &Stores, id: &PersistenceId) -> Checked {
+async fn look(stores: &Stores, id: &PersistenceId, anchored: Option<&Entry>) -> Checked {
     let mut checked = Checked::default();
     // Snapshots before the head: one that is saved in between is of events that are there.
     let listed = stores.snapshots.list(id).await;
@@ -49,7 +54,14 @@ async fn look(stores: &Stores, id: &PersistenceId) -> Checked {
             BTreeMap::new()
         }
     };
-    let events = events(stores, id, head.seq_nr, &snapshots, &mut checked).await;
+    let mut wanted: BTreeSet<SeqNr> = snapshots.keys().copied().chain([head.seq_nr]).collect();
+    wanted.extend(anchored.and_then(|entry| SeqNr::new(entry.head)));
+    let events = events(stores, id, head.seq_nr, &wanted, &mut checked).await;
+    checked.head = head.seq_nr;
+    checked.digest = events.digests.get(&head.seq_nr).copied();
+    if let Some(entry) = anchored {
+        checked.findings.extend(went_back(id, entry, head.seq_nr, &events));
+    }
     for (seq_nr, snapshot) in &snapshots {
         if *seq_nr > head.seq_nr {
             let what = format!(
@@ -81,6 +93,23 @@ async fn look(stores: &Stores, id: &PersistenceId) -> Checked {
     checked
 }
 
+/// What an anchor knows better than the journal.
+fn went_back(id: &PersistenceId, entry: &Entry, head: SeqNr, events: &Events) -> Option<Finding> {
+    let at = SeqNr::new(entry.head)?;
+    if head < at {
+        let what = format!(
+            "the anchor has seen {at:?}, the head is {head:?}: an older copy was put back, or the end is lost"
+        );
+        return Some(Finding::at(id, at, Kind::WentBack, what));
+    }
+    // One that was deleted since, or cannot be read, is not told anything by its digest.
+    let found = events.digests.get(&at).map(|digest| hex(&digest.0))?;
+    (entry.digest.as_ref().is_some_and(|digest| *digest != found)).then(|| {
+        let what = "it is another event than the anchor has seen: an older copy was put back, and went on from there";
+        Finding::at(id, at, Kind::WentBack, what)
+    })
+}
+
 async fn load(
     stores: &Stores,
     id: &PersistenceId,
@@ -108,7 +137,7 @@ async fn load(
 
 /// What the events say.
 struct Events {
-    /// Digests of those at which there is a snapshot.
+    /// Digests of those that were asked for.
     digests: BTreeMap<SeqNr, EventDigest>,
     /// The newest token.
     token: Token,
@@ -119,7 +148,7 @@ async fn events(
     stores: &Stores,
     id: &PersistenceId,
     head: SeqNr,
-    snapshots: &BTreeMap<SeqNr, Snapshot>,
+    wanted: &BTreeSet<SeqNr>,
     checked: &mut Checked,
 ) -> Events {
     let mut events = Events { digests: BTreeMap::new(), token: Token::NONE, deleted_to: SeqNr::ZERO };
@@ -138,7 +167,7 @@ async fn events(
                     checked.findings.push(Finding::at(id, envelope.seq_nr, Kind::StaleWriter, what));
                 }
                 events.token = events.token.max(envelope.token);
-                if snapshots.contains_key(&envelope.seq_nr) {
+                if wanted.contains(&envelope.seq_nr) {
                     events.digests.insert(envelope.seq_nr, envelope.digest());
                 }
             }

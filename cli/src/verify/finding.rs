@@ -35,6 +35,8 @@ pub(super) enum Kind {
     SnapshotForeign,
     /// Events were deleted, and no snapshot stands for them.
     NotRecoverable,
+    /// An anchor has seen more, or other events.
+    WentBack,
     /// The ids cannot be listed any further.
     Unlistable,
     /// The epoch counter is behind the events.

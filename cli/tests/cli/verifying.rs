@@ -151,3 +151,49 @@ fn damage_of_the_file_itself_is_found_and_does_not_stop_it() {
     let run = annals(home.path(), &VERIFY).exits(1);
     run.says(&["journal: damaged-file", "account|alice", "account|carol"]);
 }
+
+#[test]
+fn an_anchor_finds_every_id_that_went_back() {
+    let home = bank();
+    let here = home.path();
+    let now = ["--journal", "sqlite://bank.db"];
+    let verify = |journal: &str, more: &[&str]| {
+        annals(here, &[&["verify", "--journal", &format!("sqlite://{journal}")], more].concat())
+    };
+    // The bank before: without Carol, and with Alice and Bob as they were.
+    let lines = annals(here, &["export", now[0], now[1]]).exits(0).out;
+    let (alice, bob) = ("account|alice", "account|bob");
+    let numbers = |id: &str, to: usize| {
+        lines.lines().filter(|line| line.contains(id)).take(to).collect::<Vec<_>>().join("\n")
+    };
+    let older = format!("{}\n{}", numbers(alice, 8), numbers(bob, 3));
+    annals_reading(here, &older, &["import", "-", "--journal", "sqlite://older.db"]).exits(0);
+
+    verify("older.db", &["--write-anchor", "older.anchor"]).exits(0);
+    verify("bank.db", &["--anchor", "older.anchor", "--write-anchor", "bank.anchor"])
+        .exits(0)
+        .says(&["nothing is wrong"]);
+    verify("older.db", &["--anchor", "older.anchor"]).exits(0);
+    verify("older.db", &["--anchor", "bank.anchor", "--write-anchor", "none.anchor"]).exits(1).says(&[
+        "account|alice #10: went-back: the anchor has seen #10, the head is #8",
+        "account|bob #7: went-back",
+        "account|carol #4: went-back: the anchor has seen it, and the journal has no such id",
+        "3 findings",
+        "none.anchor is not written",
+    ]);
+    assert!(!here.join("none.anchor").exists());
+
+    // It went on from there: Bob has as many events as before, and others.
+    let other = numbers(bob, 7).replace("\"cents\":6", "\"cents\":7");
+    let mut last: Value = serde_json::from_str(other.lines().last().unwrap()).unwrap();
+    last["timestamp"] = 9.into();
+    let other = format!("{}\n{last}", other.lines().take(6).collect::<Vec<_>>().join("\n"));
+    annals_reading(here, &other, &["import", "-", "--journal", "sqlite://older.db"]).exits(0);
+    verify("older.db", &["--anchor", "bank.anchor"])
+        .exits(1)
+        .says(&["account|bob #7: went-back: it is another event"]);
+
+    std::fs::write(here.join("no.anchor"), "{}").unwrap();
+    verify("bank.db", &["--anchor", "no.anchor"]).exits(3).says(&["no.anchor", "--write-anchor"]);
+    verify("bank.db", &["--write-anchor", "bank.anchor"]).exits(3).says(&["bank.anchor", "remove it"]);
+}

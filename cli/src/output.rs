@@ -8,18 +8,18 @@ use crate::passphrase::Passphrase;
 use crate::passphrase_file::SealingWriter;
 
 /// Where lines go. A file has its name only once it is whole, and can be read by nobody else.
-pub(super) enum Output {
+pub(crate) enum Output {
     Plain(BufWriter<Destination>),
     Sealed(Box<SealingWriter<BufWriter<Destination>>>),
 }
 
-pub(super) enum Destination {
+pub(crate) enum Destination {
     Stdout(Stdout),
     File(NamedTempFile, PathBuf),
 }
 
 impl Output {
-    pub(super) fn create(path: Option<&Path>, passphrase: Option<&Passphrase>) -> anyhow::Result<Self> {
+    pub(crate) fn create(path: Option<&Path>, passphrase: Option<&Passphrase>) -> anyhow::Result<Self> {
         let destination = BufWriter::with_capacity(BUFFER, Destination::create(path)?);
         Ok(match passphrase {
             None => Self::Plain(destination),
@@ -28,7 +28,7 @@ impl Output {
     }
 
     /// Everything is written: gives the file its name.
-    pub(super) fn finish(self) -> anyhow::Result<()> {
+    pub(crate) fn finish(self) -> anyhow::Result<()> {
         let destination = match self {
             Self::Plain(out) => out,
             Self::Sealed(sealing) => sealing.finish()?,
@@ -36,7 +36,7 @@ impl Output {
         match destination.into_inner().map_err(io::IntoInnerError::into_error)? {
             Destination::Stdout(mut out) => Ok(out.flush()?),
             Destination::File(file, path) => {
-                let place = || format!("--output {}", path.display());
+                let place = || path.display().to_string();
                 file.as_file().sync_all().with_context(place)?;
                 file.persist_noclobber(&path).with_context(place)?;
                 Ok(())
@@ -48,14 +48,14 @@ impl Output {
 impl Destination {
     fn create(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else { return Ok(Self::Stdout(io::stdout())) };
-        let place = || format!("--output {}", path.display());
+        let place = || path.display().to_string();
         if path.symlink_metadata().is_ok() {
-            bail!("--output {}: there is such a file; remove it, or choose another name", path.display());
+            bail!("{}: there is such a file; remove it, or choose another name", path.display());
         }
         let directory =
             path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let file =
-            tempfile::Builder::new().prefix(".annals-export-").tempfile_in(directory).with_context(place)?;
+            tempfile::Builder::new().prefix(".annals-output-").tempfile_in(directory).with_context(place)?;
         Ok(Self::File(file, path.to_owned()))
     }
 }
