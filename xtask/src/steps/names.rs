@@ -74,7 +74,7 @@ impl<'a> Span<'a> {
     }
 }
 
-const PROGRAMS: &[&str] = &["cargo", "df", "ls", "lsof", "sqlite3"];
+const PROGRAMS: &[&str] = &["annals", "cargo", "df", "ls", "lsof", "sqlite3"];
 
 fn check(span: &str, sources: &Sources, root: &Path) -> Result<(), &'static str> {
     let known = match Span::of(span) {
@@ -88,7 +88,7 @@ fn check(span: &str, sources: &Sources, root: &Path) -> Result<(), &'static str>
     if known { Ok(()) } else { Err("is not in the code") }
 }
 
-/// Of cargo's commands, those of this workspace.
+/// Of cargo's commands, those of this workspace; of `annals`, those that have a file.
 fn check_command(command: &str, root: &Path) -> Result<(), &'static str> {
     let words: Vec<&str> = command.split(' ').skip_while(|word| word.contains('=')).collect();
     if let Some(at) = words.iter().position(|word| *word == "--example") {
@@ -99,7 +99,8 @@ fn check_command(command: &str, root: &Path) -> Result<(), &'static str> {
     }
     match *words {
         ["cargo", "xtask", "bench" | "test", ..] | ["cargo", "test" | "run" | "bench", ..] => Ok(()),
-        ["cargo", ..] => Err("there is no such command"),
+        ["annals", command, ..] if root.join("cli/src").join(command).with_extension("rs").exists() => Ok(()),
+        ["cargo" | "annals", ..] => Err("there is no such command"),
         _ => Ok(()),
     }
 }
@@ -180,6 +181,7 @@ mod tests {
             "only in a test",
             "cargo run --example nothing",
             "cargo fix-it",
+            "annals fix-it",
         ] {
             assert!(complaint(span).is_some(), "{span}");
         }
