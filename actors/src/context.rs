@@ -1,7 +1,8 @@
+use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use annals_journal::{PersistenceId, SeqNr, Timestamp};
@@ -9,9 +10,10 @@ use annals_migrations::Command;
 use uuid::Uuid;
 
 use crate::effect::Events;
+use crate::entities::Entities;
 use crate::environment::Environment;
 use crate::services::Services;
-use crate::{Decision, Effect, Handle, Run, ServiceNeeds};
+use crate::{Decision, Effect, EntityRef, Failure, Handle, Run, ServiceNeeds};
 
 /// What a handler is given besides state and command: who, when, and the makers of effects.
 ///
@@ -59,6 +61,16 @@ impl<A: Handle<C>, C: Command> Context<A, C> {
     /// Kind and entity id.
     pub fn persistence_id(&self) -> &PersistenceId {
         &self.entity.persistence_id
+    }
+
+    /// The reference to this entity, for whom it spawns or tells about itself. In given / when / then, where no node runs it, it reaches
+    /// nobody.
+    pub fn myself(&self) -> EntityRef<A> {
+        let entities = self.entity.surroundings.entities.upgrade();
+        match entities.and_then(|entities| entities.downcast::<Entities<A>>().ok()) {
+            Some(entities) => EntityRef::new(self.persistence_id().clone(), entities),
+            None => EntityRef::nowhere(Failure::NotRegistered { kind: A::KIND }),
+        }
     }
 
     /// The number of the last event that the state has seen; the next event has the next number.
@@ -151,6 +163,14 @@ pub(crate) struct Surroundings {
     pub(crate) needs: ServiceNeeds,
     pub(crate) environment: Environment,
     pub(crate) work_limit: Duration,
+    /// The [`Entities`] of the kind; nobody where no node runs.
+    pub(crate) entities: Weak<dyn Any + Send + Sync>,
+}
+
+/// No entities.
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn nowhere() -> Weak<dyn Any + Send + Sync> {
+    Weak::<()>::new()
 }
 
 /// What is drawn once a command, however often it is decided.

@@ -21,6 +21,11 @@ pub(crate) trait Delivery<A: PersistentActor>: Send {
     fn told(&self) -> Option<MessageType> {
         None
     }
+    /// Its JSON, for the test kit; `None`: it is none of a user's.
+    #[cfg(feature = "testing")]
+    fn shown(&self) -> Option<serde_json::Value> {
+        None
+    }
     /// Marks it as being decided; `false`: the caller gave up before, drop it.
     fn begin(&self) -> bool;
     /// Marks it as certainly not stored again.
@@ -32,7 +37,7 @@ pub(crate) trait Delivery<A: PersistentActor>: Send {
     /// Goes on with what the work yielded.
     fn resume(&mut self, state: &A, output: Box<dyn Any + Send>, turn: Turn<'_>) -> Outcome<A>;
     /// Computes reply and side effects on the state after the command's own events.
-    fn evaluate(&mut self, state: &A) -> Vec<SideEffect>;
+    fn evaluate(&mut self, state: &A) -> Vec<SideEffect<A>>;
     /// The time that the command's events carry.
     fn timestamp(&self) -> Timestamp;
     /// Sends the reply or rejection; `true`: it was a rejection.
@@ -173,6 +178,11 @@ impl<A: Handle<C>, C: Command> Delivery<A> for Parcel<A, C> {
         self.caller.is_none().then(MessageType::of::<C>)
     }
 
+    #[cfg(feature = "testing")]
+    fn shown(&self) -> Option<serde_json::Value> {
+        serde_json::to_value(&self.command).ok()
+    }
+
     fn begin(&self) -> bool {
         self.progress.begin()
     }
@@ -204,7 +214,7 @@ impl<A: Handle<C>, C: Command> Delivery<A> for Parcel<A, C> {
         }
     }
 
-    fn evaluate(&mut self, state: &A) -> Vec<SideEffect> {
+    fn evaluate(&mut self, state: &A) -> Vec<SideEffect<A>> {
         match std::mem::replace(&mut self.stage, Stage::Waiting) {
             Stage::Decided { answer, then } => {
                 self.stage = Stage::Evaluated(match answer {
@@ -212,7 +222,7 @@ impl<A: Handle<C>, C: Command> Delivery<A> for Parcel<A, C> {
                     Answer::From(reply) => Ok(reply(state)),
                     Answer::No(rejection) => Err(rejection),
                 });
-                then.into_iter().map(|then| then(state)).collect()
+                then.into_iter().map(|then| then.evaluate(state)).collect()
             }
             _ => unreachable!("only a decided command is evaluated"),
         }

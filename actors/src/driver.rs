@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use annals_journal::{Head, JournalError, PersistenceId};
 use tokio::time::Instant;
@@ -13,6 +13,7 @@ use crate::entities::Entities;
 use crate::entity::{Entity, Input, StopReason, Supervision};
 use crate::inbox::{Call, Inbox, Mail};
 use crate::left_alone::Remembered;
+use crate::plain::{ActorFailure, Halt, TerminationReason};
 use crate::telemetry::COMMAND_SPAN;
 use crate::{Failure, PersistentActor};
 
@@ -20,10 +21,12 @@ mod errands;
 mod perform;
 mod recovering;
 mod report;
+mod toolkit;
 mod writes;
 
 use errands::Errands;
 use recovering::Recovering;
+use toolkit::Found;
 use writes::Writes;
 
 /// An entity's task. There may be a million of them, so what is not always needed is in boxes, and it is a future written by hand.
@@ -37,6 +40,8 @@ pub(crate) struct Driver<A: PersistentActor> {
     held: u32,
     /// How often it became idle since it rested, up to [`WARM`].
     warmth: u8,
+    /// It is out of memory as it should; otherwise its task ends early.
+    has_left: bool,
     ending: Option<Box<Ending>>,
 }
 
@@ -68,6 +73,7 @@ impl<A: PersistentActor> Driver<A> {
             errands: None,
             held: 0,
             warmth: 0,
+            has_left: false,
             ending: None,
         }
     }
@@ -99,6 +105,9 @@ impl<A: PersistentActor> Driver<A> {
             return Poll::Ready(());
         }
         let accepts = self.accepts_commands();
+        if self.poll_toolkit(cx, accepts).is_ready() {
+            return Poll::Ready(());
+        }
         match self.inbox.poll(cx, accepts) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Mail::Command(first)) => {
@@ -119,10 +128,32 @@ impl<A: PersistentActor> Driver<A> {
         }
     }
 
+    /// The end of a child or a watched actor, or a timer that is due.
+    fn poll_toolkit(&mut self, cx: &mut Context<'_>, accepts: bool) -> Poll<()> {
+        let Some(toolkit) = self.errands.as_mut().and_then(|errands| errands.toolkit.as_mut()) else {
+            return Poll::Pending;
+        };
+        if accepts
+            && toolkit.yields_to_mailbox()
+            && let Some(command) = self.inbox.pop()
+        {
+            self.take(command);
+            return Poll::Ready(());
+        }
+        match ready!(toolkit.poll_next(cx, accepts, &self.entity)) {
+            Found::Command(command) => self.decide(command),
+            Found::Escalated(failure) => {
+                self.entity.step(self.entities.now(), Input::ChildFailed(failure));
+            }
+            Found::Progress => {}
+        }
+        Poll::Ready(())
+    }
+
     fn accepts_commands(&self) -> bool {
         self.ending.as_ref().is_none_or(|ending| ending.reason.is_none())
             && self.entity.accepts_commands()
-            && self.errands.as_ref().is_none_or(|errands| errands.side_effects.len() < MAX_SIDE_EFFECTS)
+            && self.errands.as_ref().is_none_or(|errands| errands.let_commands_in())
     }
 
     fn called(&mut self, call: Call, accepts: bool) {
@@ -187,10 +218,14 @@ impl<A: PersistentActor> Driver<A> {
         }
     }
 
+    /// Decides a command from the mailbox.
     fn take(&mut self, command: Box<dyn Delivery<A>>) {
-        let metrics = &self.entities.node.metrics;
-        metrics.mailbox_depth.decrement(1.0);
-        metrics.commands.increment(1);
+        self.entities.node.metrics.mailbox_depth.decrement(1.0);
+        self.decide(command);
+    }
+
+    fn decide(&mut self, command: Box<dyn Delivery<A>>) {
+        self.entities.node.metrics.commands.increment(1);
         // Asked for first: with the feature `log` of tracing, which others may turn on, the fields are made for nothing.
         let span = if tracing::level_enabled!(tracing::Level::DEBUG) {
             tracing::debug_span!(COMMAND_SPAN, persistence_id = %self.id(), command = command.name(), seq_nr = tracing::field::Empty)
@@ -206,14 +241,34 @@ impl<A: PersistentActor> Driver<A> {
         }
     }
 
+    /// Whether it has ended, and nothing of it runs any more: its side effects end first, then its children.
+    fn is_over(&mut self) -> bool {
+        let Some(reason) = self.ending.as_ref().and_then(|ending| ending.reason) else { return false };
+        let Some(errands) = &mut self.errands else { return true };
+        if !errands.no_side_effects() {
+            return false;
+        }
+        let Some(toolkit) = &mut errands.toolkit else { return true };
+        let halt = match reason {
+            StopReason::Passivated | StopReason::PassivatedWhileNeeded | StopReason::Stopped => Halt::Drain,
+            _ => Halt::Now,
+        };
+        toolkit.clear(halt, self.entities.work_limit);
+        toolkit.is_empty()
+    }
+
     /// Takes the entity out of memory; `false`: someone needs it, it has begun again.
     fn leave(&mut self, reason: StopReason, ending: Ending) -> bool {
         let passivated = matches!(reason, StopReason::Passivated | StopReason::PassivatedWhileNeeded);
         let needed = reason == StopReason::PassivatedWhileNeeded;
-        if passivated && (needed || !self.entities.remove_if(self.id(), || self.inbox.close_if_empty())) {
+        let leaves =
+            |why| self.entities.remove_if(self.id(), &self.inbox, || self.inbox.close_if_empty(), why);
+        if passivated && (needed || !leaves(TerminationReason::Passivated)) {
+            self.entities.ended(self.id(), &self.inbox, TerminationReason::Passivated);
             self.entity.step(self.entities.now(), Input::WakeAgain);
             return false;
         }
+        self.has_left = true;
         let metrics = &self.entities.node.metrics;
         match reason {
             StopReason::Passivated | StopReason::PassivatedWhileNeeded => {
@@ -235,13 +290,21 @@ impl<A: PersistentActor> Driver<A> {
         }
         let failure =
             ending.failure.unwrap_or_else(|| Failure::Stopping { persistence_id: self.id().clone() });
+        let why = match reason {
+            StopReason::Passivated | StopReason::PassivatedWhileNeeded => TerminationReason::Passivated,
+            StopReason::Stopped => TerminationReason::Stopped,
+            StopReason::Fenced => TerminationReason::Fenced,
+            StopReason::RecoveryFailed | StopReason::GivenUp | StopReason::Unavailable => {
+                TerminationReason::Failed(ActorFailure::Entity { failure: Box::new(failure.clone()) })
+            }
+        };
         match ending.left_alone {
             Some(until) => {
                 let supervision = self.entity.take_supervision();
                 let remembered = Remembered { failure: failure.clone(), until, supervision };
-                self.entities.leave_alone(self.id(), remembered);
+                self.entities.leave_alone(self.id(), &self.inbox, remembered, why);
             }
-            None => _ = self.entities.remove_if(self.id(), || true),
+            None => _ = self.entities.remove_if(self.id(), &self.inbox, || true, why),
         }
         for delivery in self.inbox.close() {
             metrics.mailbox_depth.decrement(1.0);
@@ -258,8 +321,7 @@ impl<A: PersistentActor> Future for Driver<A> {
         let this = self.get_mut();
         for _ in 0..STEPS {
             this.perform();
-            let no_side_effects = this.errands.as_ref().is_none_or(|errands| errands.no_side_effects());
-            if no_side_effects
+            if this.is_over()
                 && let Some(ending) = this.ending.take_if(|ending| ending.reason.is_some())
                 && let Some(reason) = ending.reason
             {
@@ -288,6 +350,9 @@ impl<A: PersistentActor> Drop for Driver<A> {
         metrics.mailbox_depth.decrement(self.inbox.close().len() as f64);
         metrics.held_replies.decrement(f64::from(self.held));
         metrics.active_entities.decrement(1.0);
+        if !self.has_left {
+            self.entities.ended(self.id(), &self.inbox, TerminationReason::Aborted);
+        }
         if std::thread::panicking() {
             error!(persistence_id = %self.id(), "the entity's task panicked: its commands are dropped, the next one starts it again");
         }
@@ -300,5 +365,3 @@ const BURST: usize = 128;
 const WARM: u8 = 8;
 /// Steps after which others get their turn.
 const STEPS: usize = 16;
-/// Side effects that may wait; then commands wait in the inbox (I14).
-const MAX_SIDE_EFFECTS: usize = 1024;

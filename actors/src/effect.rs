@@ -9,6 +9,11 @@ use futures::future::BoxFuture;
 
 use crate::{Context, Handle, PersistentActor};
 
+mod deed;
+mod toolkit;
+
+pub(crate) use deed::{Child, Deed, Notice, Schedule, Spawn, TellChild};
+
 /// What a command does; made by the [`Context`].
 #[must_use = "an effect does nothing unless the handler returns it"]
 pub struct Effect<A: Handle<C>, C: Command>(pub(crate) EffectKind<A, C>);
@@ -32,10 +37,32 @@ pub(crate) type Continuation<A, C> =
     Box<dyn FnOnce(&A, &C, Box<dyn Any + Send>, &mut Context<A, C>) -> Effect<A, C> + Send>;
 /// Makes a reply from the state.
 type ReplyFrom<A, R> = Box<dyn FnOnce(&A) -> R + Send>;
+
 /// Something done once durable.
-pub(crate) type SideEffect = BoxFuture<'static, ()>;
+pub(crate) enum SideEffect<A: PersistentActor> {
+    /// Beside the entity's commands.
+    Run(BoxFuture<'static, ()>),
+    /// By its timers, watches and children, at once.
+    Do(Box<Deed<A>>),
+}
+
 /// Makes a side effect from the state.
-pub(crate) type Then<A> = Box<dyn FnOnce(&A) -> SideEffect + Send>;
+pub(crate) enum Then<A: PersistentActor> {
+    Run(RunFrom<A>),
+    Do(Box<Deed<A>>),
+}
+
+/// Makes a future from the state.
+type RunFrom<A> = Box<dyn FnOnce(&A) -> BoxFuture<'static, ()> + Send>;
+
+impl<A: PersistentActor> Then<A> {
+    pub(crate) fn evaluate(self, state: &A) -> SideEffect<A> {
+        match self {
+            Self::Run(run) => SideEffect::Run(run(state)),
+            Self::Do(deed) => SideEffect::Do(deed),
+        }
+    }
+}
 
 impl<A: Handle<C>, C: Command> Effect<A, C> {
     pub(crate) fn reject(rejection: A::Rejection) -> Self {
@@ -99,7 +126,7 @@ impl<A: Handle<C>, C: Command> Decision<A, C> {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.then.push(Box::new(move |state| side_effect(state).boxed()));
+        self.then.push(Then::Run(Box::new(move |state| side_effect(state).boxed())));
         self
     }
 

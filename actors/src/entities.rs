@@ -1,5 +1,5 @@
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use annals_journal::{PersistenceId, Timestamp};
@@ -16,7 +16,8 @@ use crate::entity::Rules;
 use crate::inbox::{Inbox, Refusal};
 use crate::left_alone::{LeftAlone, Remembered};
 use crate::node::Shared;
-use crate::plain::{Mailbox, Overflow};
+use crate::plain::{Mailbox, Overflow, TerminationReason};
+use crate::vigils::{Activation, Vigils};
 use crate::{Failure, Kind, PersistentActor, StartError};
 
 /// The entities of one kind that are in memory.
@@ -33,6 +34,7 @@ pub(crate) struct Entities<A: PersistentActor> {
     mailbox: Mailbox,
     hasher: RandomState,
     parts: Vec<Mutex<Part<A>>>,
+    vigils: Vigils,
 }
 
 struct Part<A: PersistentActor> {
@@ -70,7 +72,7 @@ pub(crate) enum Undelivered<A: PersistentActor> {
 const PARTS: usize = 64;
 
 impl<A: PersistentActor> Entities<A> {
-    pub(crate) fn new(kind: Kind<A>, node: Arc<Shared>) -> Result<Self, StartError> {
+    pub(crate) fn open(kind: Kind<A>, node: Arc<Shared>) -> Result<Arc<Self>, StartError> {
         let rules = Rules {
             epoch: node.epoch,
             writer: node.writer,
@@ -81,23 +83,27 @@ impl<A: PersistentActor> Entities<A> {
             limits: node.journal.limits(),
             bounds: kind.bounds,
         };
-        let surroundings = Surroundings {
-            services: kind.services,
-            needs: Kind::<A>::needs(),
-            environment: node.environment.clone(),
-            work_limit: kind.work_limit,
-        };
-        Ok(Self {
-            node,
-            rules: Arc::new(rules),
-            passivate_after: kind.passivate_after,
-            work_limit: kind.work_limit,
-            retention: kind.retention,
-            surroundings: Arc::new(surroundings),
-            mailbox: kind.mailbox,
-            hasher: RandomState::new(),
-            parts: (0..PARTS).map(|_| Mutex::default()).collect(),
-        })
+        Ok(Arc::new_cyclic(|this: &Weak<Self>| {
+            let surroundings = Surroundings {
+                services: kind.services,
+                needs: Kind::<A>::needs(),
+                environment: node.environment.clone(),
+                work_limit: kind.work_limit,
+                entities: this.clone(),
+            };
+            Self {
+                node,
+                rules: Arc::new(rules),
+                passivate_after: kind.passivate_after,
+                work_limit: kind.work_limit,
+                retention: kind.retention,
+                surroundings: Arc::new(surroundings),
+                mailbox: kind.mailbox,
+                hasher: RandomState::new(),
+                parts: (0..PARTS).map(|_| Mutex::default()).collect(),
+                vigils: Vigils::default(),
+            }
+        }))
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -213,14 +219,61 @@ impl<A: PersistentActor> Entities<A> {
     }
 
     /// Takes an entity out of the map when `leaves` says so under the lock.
-    pub(crate) fn remove_if(&self, id: &PersistenceId, leaves: impl FnOnce() -> bool) -> bool {
+    pub(crate) fn remove_if(
+        &self,
+        id: &PersistenceId,
+        inbox: &Arc<Inbox<A>>,
+        leaves: impl FnOnce() -> bool,
+        reason: TerminationReason,
+    ) -> bool {
         let hash = self.hash(id);
         let mut part = self.part(hash);
-        let leaves = leaves();
-        if leaves {
-            part.remove(id, hash);
+        if !leaves() {
+            return false;
         }
-        leaves
+        part.remove(id, hash);
+        self.has_left(part, id, inbox, reason);
+        true
+    }
+
+    /// One stay of an entity in memory is over, and it is out of the map; those who watch it are told.
+    fn has_left(
+        &self,
+        part: MutexGuard<'_, Part<A>>,
+        id: &PersistenceId,
+        inbox: &Arc<Inbox<A>>,
+        reason: TerminationReason,
+    ) {
+        // Before another one may begin.
+        let activation = self.vigils.take(id, inbox);
+        drop(part);
+        if let Some(activation) = activation {
+            activation.terminate(reason);
+        }
+    }
+
+    /// One stay of an entity in memory is over; its task begins another one, or ends early.
+    pub(crate) fn ended(&self, id: &PersistenceId, inbox: &Arc<Inbox<A>>, reason: TerminationReason) {
+        if let Some(activation) = self.vigils.take(id, inbox) {
+            activation.terminate(reason);
+        }
+    }
+
+    /// The present stay of an entity in memory, to be watched; one that is over, when the entity is not in memory.
+    pub(crate) fn activation(&self, id: &PersistenceId, hash: u64) -> Arc<Activation> {
+        let begin = || {
+            let system = self.node.system();
+            Activation::new(system.next_id(), system.entity_path(id))
+        };
+        let part = self.part(hash);
+        let resident = part.residents.find(hash, |resident| resident.id == *id);
+        let activation = resident.and_then(|resident| self.vigils.watch(id, &resident.inbox, begin));
+        drop(part);
+        activation.unwrap_or_else(|| {
+            let over = begin();
+            over.terminate(TerminationReason::NotInMemory);
+            Arc::new(over)
+        })
     }
 
     /// Ends entities where they stand, as a crash of their process does: all of them, or one. Says how many.
@@ -252,11 +305,18 @@ impl<A: PersistentActor> Entities<A> {
     }
 
     /// Takes an entity out of the map, and refuses its commands for a while.
-    pub(crate) fn leave_alone(&self, id: &PersistenceId, remembered: Remembered) {
+    pub(crate) fn leave_alone(
+        &self,
+        id: &PersistenceId,
+        inbox: &Arc<Inbox<A>>,
+        remembered: Remembered,
+        reason: TerminationReason,
+    ) {
         let hash = self.hash(id);
         let mut part = self.part(hash);
         part.remove(id, hash);
         part.left_alone.remember(id.clone(), remembered);
+        self.has_left(part, id, inbox, reason);
     }
 
     /// A pause and its jitter.

@@ -14,7 +14,8 @@ use crate::answer::{Elapsed, answer, before};
 use crate::delivery::{Delivery, Parcel, Progress};
 use crate::entities::{Entities, Undelivered};
 use crate::inbox::Inbox;
-use crate::plain::{MessageType, Overflow};
+use crate::plain::{ActorPath, MessageType, Overflow, TerminationReason};
+use crate::vigils::Activation;
 use crate::{AskError, Failure, Handle, Lists, OutcomeUnknown, PersistentActor};
 
 /// Reaches one entity, in memory or not. Cheap to clone and to keep.
@@ -151,6 +152,32 @@ impl<A: PersistentActor> Target<A> {
 
     fn dead_letter<C: Command>(&self, failure: &Failure) {
         self.entities.node.dead_letter(&self.id, MessageType::of::<C>(), failure);
+    }
+}
+
+impl<A: PersistentActor> EntityRef<A> {
+    /// Waits until the entity leaves memory, and says why it has; at once when it is not in memory. It does not wake it, and does not keep
+    /// it there. A plain actor watches it with [`watch_entity`](crate::plain::ActorContext::watch_entity).
+    ///
+    /// # Errors
+    /// The [`Failure`] that every ask would have: the kind is not registered, or the id breaks the rules.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn terminated(&self) -> Result<TerminationReason, Failure> {
+        Ok(self.activation()?.until_terminated().await)
+    }
+
+    /// The present stay in memory.
+    pub(crate) fn activation(&self) -> Result<Arc<Activation>, Failure> {
+        let target = self.target.as_ref().map_err(Clone::clone)?;
+        Ok(target.entities.activation(&target.id, target.hash))
+    }
+
+    /// Where it stands among the actors of its node.
+    pub(crate) fn path(&self) -> Result<ActorPath, Failure> {
+        let target = self.target.as_ref().map_err(Clone::clone)?;
+        Ok(target.entities.node.system().entity_path(&target.id))
     }
 }
 

@@ -164,6 +164,10 @@ impl<A: PersistentActor> Inbox<A> {
         state.closed
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     /// Takes no more, and gives what waits.
     pub(crate) fn close(&self) -> VecDeque<Box<dyn Delivery<A>>> {
         let mut state = self.lock();

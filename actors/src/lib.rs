@@ -45,3 +45,5 @@ mod inbox;
 mod left_alone;
 mod panic;
 mod patience;
+mod post;
+mod vigils;

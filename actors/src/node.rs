@@ -20,7 +20,7 @@ use crate::entities::Entities;
 use crate::entity::Activations;
 use crate::environment::Environment;
 use crate::patience::Patience;
-use crate::plain::{ActorSystem, MessageType};
+use crate::plain::{self, ActorSystem, MessageType};
 use crate::telemetry::ActorMetrics;
 use crate::{EntityRef, Failure, PersistentActor};
 
@@ -169,6 +169,11 @@ impl Shared {
     fn refuse_commands(&self) {
         self.refuses_commands.store(true, Ordering::SeqCst);
         self.stop.cancel();
+    }
+
+    /// What plain actors of the node share.
+    pub(crate) fn system(&self) -> &Arc<plain::Shared> {
+        &self.system.shared
     }
 
     /// Reminds those who wait long for an answer.

@@ -9,10 +9,13 @@ use tracing::{Instrument, debug, error};
 
 use super::errands::Errands;
 use super::recovering::{Recovering, Step};
+use super::toolkit::Toolkit;
 use super::{Driver, Ending};
 use crate::PersistentActor;
+use crate::effect::SideEffect;
 use crate::entity::{Action, Input, WorkOutput};
 use crate::panic::message;
+use crate::plain::Halt;
 use crate::telemetry::RECOVERY_SPAN;
 
 impl<A: PersistentActor> Driver<A> {
@@ -42,8 +45,11 @@ impl<A: PersistentActor> Driver<A> {
                 if delivery.release() {
                     node.metrics.rejections.increment(1);
                 }
-                if !effects.is_empty() {
-                    self.errands().side_effects.extend(effects);
+                for effect in effects {
+                    match effect {
+                        SideEffect::Run(effect) => self.errands().side_effects.push_back(effect),
+                        SideEffect::Do(deed) => self.toolkit().perform(*deed),
+                    }
                 }
             }
             Action::Fail(delivery, failure) => node.fail(id, delivery, failure),
@@ -94,6 +100,12 @@ impl<A: PersistentActor> Driver<A> {
             Action::CancelWork => {
                 if let Some(errands) = &mut self.errands {
                     errands.work = None;
+                }
+            }
+            Action::ClearToolkit => {
+                let limit = self.entities.work_limit;
+                if let Some(toolkit) = self.errands.as_mut().and_then(|errands| errands.toolkit.as_mut()) {
+                    toolkit.clear(Halt::Now, limit);
                 }
             }
             Action::Save(snapshot) => {
@@ -191,6 +203,11 @@ impl<A: PersistentActor> Driver<A> {
 
     fn errands(&mut self) -> &mut Errands<A> {
         self.errands.get_or_insert_with(|| Box::new(Errands::new()))
+    }
+
+    fn toolkit(&mut self) -> &mut Toolkit<A> {
+        let (node, id) = (Arc::clone(&self.entities.node), self.id().clone());
+        self.errands().toolkit.get_or_insert_with(|| Box::new(Toolkit::new(node, id)))
     }
 
     fn ending(&mut self) -> &mut Ending {

@@ -1,7 +1,7 @@
 use annals_journal::PersistenceId;
 use tracing::{debug, error, warn};
 
-use crate::entity::{Report, RestartReason};
+use crate::entity::Report;
 use crate::node::Shared;
 
 impl Report {
@@ -12,14 +12,15 @@ impl Report {
                 node.metrics.restarted(reason);
                 warn!(persistence_id = %id, reason = reason.label(), held, "state thrown away: claims and recovers");
             }
-            Self::Panicked { message, held, pause: Some(pause) } => {
-                node.metrics.restarted(RestartReason::Panicked);
-                let reason = RestartReason::Panicked.label();
+            Self::Panicked { reason, message, held, pause: Some(pause) } => {
+                node.metrics.restarted(reason);
+                let reason = reason.label();
                 warn!(persistence_id = %id, reason, message, held, ?pause, "entity panicked: recovers, then commands wait");
             }
-            Self::Panicked { message, held, pause: None } => {
+            Self::Panicked { reason, message, held, pause: None } => {
                 node.metrics.given_up.increment(1);
-                error!(persistence_id = %id, message, held, "entity panicked too often: refuses commands for a while");
+                let reason = reason.label();
+                error!(persistence_id = %id, reason, message, held, "entity panicked too often: refuses commands for a while");
             }
             Self::UnreadableSnapshot { seq_nr, reason } => node.snapshots.pass_over(id, seq_nr, &reason),
             Self::SnapshotStoreUnavailable(reason) => {

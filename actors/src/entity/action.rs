@@ -6,6 +6,7 @@ use annals_snapshot::{Snapshot, SnapshotError};
 
 use crate::delivery::Delivery;
 use crate::effect::{SideEffect, Work};
+use crate::plain::ActorFailure;
 use crate::{Failure, PersistentActor, RecoveryError};
 
 /// What happened.
@@ -24,6 +25,8 @@ pub(crate) enum Input<A: PersistentActor> {
     Written(Result<Head, JournalError>),
     /// End of [`Action::Work`].
     Worked(WorkOutput),
+    /// A child failed, and its supervision says that the entity fails with it.
+    ChildFailed(ActorFailure),
     /// End of [`Action::Save`].
     Saved {
         /// Whether it is stored.
@@ -63,8 +66,10 @@ pub(crate) enum Action<A: PersistentActor> {
     Work(Work, Duration),
     /// Drop the work, if there is any.
     CancelWork,
+    /// End its timers, watches and children.
+    ClearToolkit,
     /// Send the reply, then run the side effects.
-    Release(Box<dyn Delivery<A>>, Vec<SideEffect>),
+    Release(Box<dyn Delivery<A>>, Vec<SideEffect<A>>),
     /// Answer: certainly not carried out.
     Fail(Box<dyn Delivery<A>>, Failure),
     /// Answer: nobody knows.
@@ -93,8 +98,10 @@ pub(crate) enum Action<A: PersistentActor> {
 /// Something an operator may want to know.
 #[derive(Debug)]
 pub(crate) enum Report {
-    /// A handler, `apply` or a reply panicked, and the state was thrown away.
+    /// A handler, `apply` or a reply panicked, or a child failed it, and the state was thrown away.
     Panicked {
+        /// Which of these.
+        reason: RestartReason,
         /// The panic's message.
         message: String,
         /// How many commands were decided and not durable.
@@ -138,6 +145,7 @@ pub(crate) enum RestartReason {
     Unavailable,
     Rejected,
     Panicked,
+    ChildFailed,
     Corrupt,
 }
 
@@ -151,6 +159,7 @@ impl RestartReason {
             Self::Unavailable => "unavailable",
             Self::Rejected => "rejected",
             Self::Panicked => "panic",
+            Self::ChildFailed => "child",
             Self::Corrupt => "corrupt",
         }
     }

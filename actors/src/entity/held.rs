@@ -16,7 +16,7 @@ pub(super) struct Held<A: PersistentActor> {
     pub(super) persisted: bool,
     /// The write whose answer frees it.
     pub(super) ticket: u64,
-    pub(super) side_effects: Vec<SideEffect>,
+    pub(super) side_effects: Vec<SideEffect<A>>,
     /// What becomes of the entity once it is durable.
     pub(super) after: After,
 }

@@ -8,6 +8,7 @@ use super::held::{Held, Lost};
 use super::running::Setback;
 use super::{Action, Entity, Phase, Report, RestartReason, StopReason};
 use crate::PersistentActor;
+use crate::plain::ActorFailure;
 
 impl<A: PersistentActor> Entity<A> {
     /// The state is no longer the journal's: recover under a new activation, or stop when a newer epoch owns the id.
@@ -21,15 +22,19 @@ impl<A: PersistentActor> Entity<A> {
             _ => None,
         };
         let panic = match &setback {
-            Setback::Panicked { message, .. } => Some(message.clone()),
+            Setback::Panicked { message, .. } | Setback::ChildFailed { message } => Some(message.clone()),
             _ => None,
         };
+        if panic.is_some() {
+            // What else throws a state away leaves what durable commands have begun as it is.
+            self.out.push(Action::ClearToolkit);
+        }
         let rest = running.dissolve(setback, &self.identity, &mut self.out);
         let held = rest.held.len();
         let report = match panic {
             Some(message) => {
                 let pause = self.supervision().panicked(now, &message);
-                Report::Panicked { message, held, pause }
+                Report::Panicked { reason, message, held, pause }
             }
             None => Report::Restart { reason, held },
         };
@@ -60,7 +65,7 @@ impl<A: PersistentActor> Entity<A> {
             self.give_up(message);
             return;
         }
-        if matches!(reason, RestartReason::Panicked | RestartReason::Rejected) {
+        if matches!(reason, RestartReason::Panicked | RestartReason::ChildFailed | RestartReason::Rejected) {
             // The command that is to blame was answered and does not come again. What panics cost comes after the recovery.
             self.claim();
             return;
@@ -71,6 +76,28 @@ impl<A: PersistentActor> Entity<A> {
             _ if self.setbacks <= 1 => self.claim(),
             RestartReason::Conflict | RestartReason::Superseded => self.claim(),
             _ => self.rest(),
+        }
+    }
+
+    /// A child's failure is the entity's: as after a panic, the state is thrown away and replayed.
+    pub(super) fn child_failed(&mut self, now: Timestamp, failure: &ActorFailure) {
+        let message = failure.to_string();
+        match &self.phase {
+            // What fails on the way out changes nothing any more.
+            Phase::Stopped | Phase::Settling(_) => {}
+            Phase::Running(running) if running.is_stopping() => {}
+            Phase::Running(_) => self.throw_away(now, Setback::ChildFailed { message }),
+            Phase::Pausing(_) => {
+                self.rested();
+                self.throw_away(now, Setback::ChildFailed { message });
+            }
+            // There is no state to be thrown away: what the failure costs comes after the recovery.
+            Phase::Claiming(_) | Phase::Resting | Phase::Loading(_) | Phase::Replaying(_) => {
+                self.out.push(Action::ClearToolkit);
+                let (reason, held) = (RestartReason::ChildFailed, self.held());
+                let pause = self.supervision().panicked(now, &message);
+                self.out.push(Action::Report(Report::Panicked { reason, message, held, pause }));
+            }
         }
     }
 

@@ -53,6 +53,7 @@ use waiting::{Stashed, Waiting};
 use crate::PersistentActor;
 use crate::context::Identity;
 use crate::delivery::Delivery;
+use crate::effect::Deed;
 
 /// See the module.
 pub(crate) struct Entity<A: PersistentActor> {
@@ -140,6 +141,7 @@ impl<A: PersistentActor> Entity<A> {
             Input::Replayed(result) => self.replayed(now, result),
             Input::Written(result) => self.written(now, result),
             Input::Worked(output) => self.worked(now, output),
+            Input::ChildFailed(failure) => self.child_failed(now, &failure),
             Input::Saved { stored } => self.saved(now, stored),
             Input::Idle => self.idle(now),
             Input::Stop => self.stop(now),
@@ -212,6 +214,11 @@ impl<A: PersistentActor> Entity<A> {
             Phase::Running(running) => running.held(),
             _ => self.lost.as_ref().map_or(0, |lost| lost.len()),
         }
+    }
+
+    /// Whether a command that is decided and not durable will do something like this.
+    pub(crate) fn holds(&self, deed: impl Fn(&Deed<A>) -> bool) -> bool {
+        matches!(&self.phase, Phase::Running(running) if running.holds(deed))
     }
 
     fn command(&mut self, now: Timestamp, delivery: Box<dyn Delivery<A>>) {

@@ -10,7 +10,7 @@ use super::waiting::{Stashed, Waiting};
 use super::{Action, Bounds, Ground, Report, Rules, StopReason, WorkOutput};
 use crate::context::Identity;
 use crate::delivery::Turn;
-use crate::effect::{After, Events, Outcome, Work};
+use crate::effect::{After, Deed, Events, Outcome, SideEffect, Work};
 use crate::panic::message;
 use crate::{Failure, PersistentActor};
 
@@ -101,6 +101,11 @@ impl<A: PersistentActor> Running<A> {
 
     pub(super) fn held(&self) -> usize {
         self.held.len()
+    }
+
+    pub(super) fn holds(&self, deed: impl Fn(&Deed<A>) -> bool) -> bool {
+        let held = self.held.iter().flat_map(|held| &held.side_effects);
+        held.into_iter().any(|effect| matches!(effect, SideEffect::Do(held) if deed(held)))
     }
 
     /// Whether a snapshot was taken of a state that is not durable.

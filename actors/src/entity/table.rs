@@ -11,7 +11,7 @@ use crate::PersistentActor;
 pub(super) const STATES: [&str; 9] =
     ["Claiming", "Resting", "Loading", "Replaying", "Settling", "Running", "Leaving", "Pausing", "Stopped"];
 
-pub(super) const INPUTS: [&str; 20] = [
+pub(super) const INPUTS: [&str; 21] = [
     "command",
     "claimed",
     "superseded",
@@ -28,6 +28,7 @@ pub(super) const INPUTS: [&str; 20] = [
     "stored",
     "not stored",
     "worked",
+    "child failed",
     "saved",
     "idle",
     "stop",
@@ -73,6 +74,7 @@ pub(super) fn input<A: PersistentActor>(input: &Input<A>) -> &'static str {
         Input::Written(Ok(_)) => "stored",
         Input::Written(Err(_)) => "not stored",
         Input::Worked(_) => "worked",
+        Input::ChildFailed(_) => "child failed",
         Input::Saved { .. } => "saved",
         Input::Idle => "idle",
         Input::Stop => "stop",

@@ -240,7 +240,7 @@ impl<A: PersistentActor> Registration for Kind<A> {
     }
 
     fn open(self: Box<Self>, node: Arc<Shared>) -> Result<(TypeId, Box<dyn Any + Send + Sync>), StartError> {
-        let entities = Arc::new(Entities::new(*self, Arc::clone(&node))?);
+        let entities = Entities::open(*self, Arc::clone(&node))?;
         node.tasks.spawn(take_care(Arc::downgrade(&entities)));
         Ok((TypeId::of::<A>(), Box::new(entities)))
     }

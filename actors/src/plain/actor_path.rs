@@ -26,7 +26,7 @@ impl ActorPath {
         Self(system.into())
     }
 
-    /// Where dead letters say that an entity stands. Only an entity's last part has a `|`, and all that may stand in its id.
+    /// Where an entity stands. Only an entity's last part has a `|`, and all that may stand in its id.
     pub(crate) fn entity(&self, id: &PersistenceId) -> Self {
         Self(format!("{}/{id}", self.0).into())
     }

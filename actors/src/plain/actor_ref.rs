@@ -45,6 +45,13 @@ impl<M: Send + 'static> ActorRef<M> {
         self.offer(message).or_else(|refusal| self.refused(refusal))
     }
 
+    /// As [`try_tell`](Self::try_tell), for who cannot do anything about it: what is refused is a dead letter.
+    pub(crate) fn tell_or_bury(&self, message: M) {
+        if let Err(NotDelivered { reason: Undeliverable::MailboxFull { .. }, .. }) = self.try_tell(message) {
+            self.cell.dead_letter(DeadLetterReason::MailboxFull);
+        }
+    }
+
     /// Sends a question and waits for the answer, all in all at most `limit`.
     ///
     /// ```

@@ -1,11 +1,10 @@
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::inbox::{Control, Halt, Inbox};
 use super::system::Shared;
+use super::told::Told;
 use super::{ActorId, ActorPath, DeadLetterReason, Mailbox, Terminated, TerminationReason};
 
 /// What the references to an actor share with its task.
@@ -23,33 +22,42 @@ struct End {
     task: Option<AbortHandle>,
     /// Someone wants it gone.
     aborted: bool,
+    /// An entity is its parent, or its parent's.
+    of_entity: bool,
     /// Most actors are watched by nobody as long as they run.
     told: Option<Box<Told>>,
 }
 
-#[derive(Default)]
-struct Told {
-    watchers: BTreeMap<ActorId, Arc<dyn AnyCell>>,
-    waiting: Arc<Notify>,
-    /// Why it has terminated.
-    gone: Option<TerminationReason>,
+/// Who is told of the ends of others: of its children, and of those that it watches.
+pub(crate) trait Watcher: Send + Sync {
+    fn watcher_id(&self) -> ActorId;
+    /// Comes before all messages, and is never dropped.
+    fn control(&self, control: Control);
+    /// Whether it is an entity, or a child of one, or a child's child.
+    fn is_of_entity(&self) -> bool;
 }
 
-/// A cell, whatever its messages.
-pub(crate) trait AnyCell: Send + Sync {
+/// Whose end others are told of.
+pub(crate) trait Watchable: Send + Sync {
     fn id(&self) -> ActorId;
     fn path(&self) -> &ActorPath;
-    fn control(&self, control: Control);
-    fn halt(&self, halt: Halt);
-    fn abort(&self);
-    /// Has this one told when the actor terminates; at once if it has.
-    fn watched_by(&self, watcher: Arc<dyn AnyCell>);
+    /// Has this one told when it terminates; at once if it has.
+    fn watched_by(&self, watcher: Arc<dyn Watcher>);
     fn unwatched_by(&self, watcher: ActorId);
 }
 
+/// A cell, whatever its messages.
+pub(crate) trait AnyCell: Watcher + Watchable {
+    fn halt(&self, halt: Halt);
+    fn abort(&self);
+    /// Whether it takes no more messages.
+    fn is_closed(&self) -> bool;
+}
+
 impl<M: Send + 'static> Cell<M> {
-    pub(crate) fn new(path: ActorPath, mailbox: Mailbox, system: Arc<Shared>) -> Self {
-        Self { inbox: Inbox::new(mailbox), id: system.next_id(), path, system, end: Mutex::default() }
+    pub(crate) fn new(path: ActorPath, mailbox: Mailbox, system: Arc<Shared>, of_entity: bool) -> Self {
+        let end = Mutex::new(End { of_entity, ..End::default() });
+        Self { inbox: Inbox::new(mailbox), id: system.next_id(), path, system, end }
     }
 
     pub(crate) fn dead_letter(&self, reason: DeadLetterReason) {
@@ -71,16 +79,10 @@ impl<M: Send + 'static> Cell<M> {
         let mut end = self.end();
         // The memory of the task is not kept by those who keep a reference.
         let task = end.task.take();
-        let told = end.told();
-        told.gone = Some(reason.clone());
-        let watchers = std::mem::take(&mut told.watchers);
-        let waiting = Arc::clone(&told.waiting);
+        let mourners = end.told().terminate(reason.clone());
         drop(end);
         drop(task);
-        for watcher in watchers.into_values() {
-            watcher.control(Control::Terminated(self.notice(reason.clone())));
-        }
-        waiting.notify_waiters();
+        mourners.tell(&self.notice(reason));
     }
 
     pub(crate) fn notice(&self, reason: TerminationReason) -> Terminated {
@@ -90,13 +92,10 @@ impl<M: Send + 'static> Cell<M> {
     /// Waits for the end.
     pub(crate) async fn until_terminated(&self) -> TerminationReason {
         loop {
-            let waiting = {
-                let mut end = self.end();
-                if let Some(reason) = end.reason() {
-                    return reason.clone();
-                }
-                // Before the lock is free, so that it is among those who are told.
-                Arc::clone(&end.told().waiting).notified_owned()
+            // The lock is free again when this is awaited, and this is among those who are told.
+            let waiting = match self.end().told().reason_or_wait() {
+                Ok(reason) => return reason,
+                Err(waiting) => waiting,
             };
             waiting.await;
         }
@@ -114,11 +113,25 @@ impl End {
     }
 
     fn reason(&self) -> Option<&TerminationReason> {
-        self.told.as_ref()?.gone.as_ref()
+        self.told.as_ref()?.reason()
     }
 }
 
-impl<M: Send + 'static> AnyCell for Cell<M> {
+impl<M: Send + 'static> Watcher for Cell<M> {
+    fn watcher_id(&self) -> ActorId {
+        self.id
+    }
+
+    fn control(&self, control: Control) {
+        self.inbox.control(control);
+    }
+
+    fn is_of_entity(&self) -> bool {
+        self.end().of_entity
+    }
+}
+
+impl<M: Send + 'static> Watchable for Cell<M> {
     fn id(&self) -> ActorId {
         self.id
     }
@@ -127,10 +140,24 @@ impl<M: Send + 'static> AnyCell for Cell<M> {
         &self.path
     }
 
-    fn control(&self, control: Control) {
-        self.inbox.control(control);
+    fn watched_by(&self, watcher: Arc<dyn Watcher>) {
+        let mut end = self.end();
+        let Some(reason) = end.reason().cloned() else {
+            end.told().watchers.insert(watcher.watcher_id(), watcher);
+            return;
+        };
+        drop(end);
+        watcher.control(Control::Terminated(self.notice(reason)));
     }
 
+    fn unwatched_by(&self, watcher: ActorId) {
+        if let Some(told) = &mut self.end().told {
+            told.watchers.remove(&watcher);
+        }
+    }
+}
+
+impl<M: Send + 'static> AnyCell for Cell<M> {
     fn halt(&self, halt: Halt) {
         self.inbox.halt(halt);
     }
@@ -146,19 +173,7 @@ impl<M: Send + 'static> AnyCell for Cell<M> {
         }
     }
 
-    fn watched_by(&self, watcher: Arc<dyn AnyCell>) {
-        let mut end = self.end();
-        let Some(reason) = end.reason().cloned() else {
-            end.told().watchers.insert(watcher.id(), watcher);
-            return;
-        };
-        drop(end);
-        watcher.control(Control::Terminated(self.notice(reason)));
-    }
-
-    fn unwatched_by(&self, watcher: ActorId) {
-        if let Some(told) = &mut self.end().told {
-            told.watchers.remove(&watcher);
-        }
+    fn is_closed(&self) -> bool {
+        self.inbox.is_closed()
     }
 }

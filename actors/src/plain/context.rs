@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tracing::error;
 
 use super::alarm::Alarm;
-use super::cell::{AnyCell, Cell};
+use super::cell::{AnyCell, Cell, Watchable, Watcher};
 use super::event_stream::Registration;
 use super::inbox::Halt;
 use super::piped::Piped;
@@ -20,6 +20,7 @@ use super::{
     Actor, ActorId, ActorPath, ActorRef, ActorSystem, BoxError, DeadLetterReason, Group, Props, Publishable,
     Published, SpawnError, StashFull, Terminated, TimerKey, TooMuchUnderWay,
 };
+use crate::{EntityRef, Failure, PersistentActor};
 
 /// What an actor can do besides handling its messages: spawn children, watch, start timers, put messages aside, change its
 /// behaviour, stop.
@@ -61,7 +62,7 @@ pub(crate) type Behavior<A> = Arc<
 >;
 
 struct Watch<M> {
-    watched: Arc<dyn AnyCell>,
+    watched: Arc<dyn Watchable>,
     /// Comes in place of the signal.
     message: Option<M>,
 }
@@ -117,7 +118,7 @@ impl<A: Actor> ActorContext<A> {
             return Err(SpawnError::NameTaken { path });
         }
         let system = Arc::clone(&self.cell.system);
-        let parent = Arc::clone(&self.cell) as Arc<dyn AnyCell>;
+        let parent = Arc::clone(&self.cell) as Arc<dyn Watcher>;
         let child = system.launch(path.clone(), props, Some(parent), |_| Ok(()))?;
         self.rare().children.insert(path, (child.id(), child.any()));
         Ok(child)
@@ -155,8 +156,12 @@ impl<A: Actor> ActorContext<A> {
     }
 
     fn watch_for<M: Send + 'static>(&mut self, actor: &ActorRef<M>, message: Option<A::Message>) {
-        self.rare().watching.insert(actor.id(), Watch { watched: actor.any(), message });
-        actor.any().watched_by(Arc::clone(&self.cell) as Arc<dyn AnyCell>);
+        self.watch_any(actor.any(), message);
+    }
+
+    fn watch_any(&mut self, watched: Arc<dyn Watchable>, message: Option<A::Message>) {
+        self.rare().watching.insert(watched.id(), Watch { watched: Arc::clone(&watched), message });
+        watched.watched_by(Arc::clone(&self.cell) as Arc<dyn Watcher>);
     }
 
     /// Has this actor not told of the other's end, even if that has come.
@@ -164,6 +169,45 @@ impl<A: Actor> ActorContext<A> {
         if let Some(watch) = self.rare().watching.remove(&actor.id()) {
             watch.watched.unwatched_by(self.cell.id);
         }
+    }
+
+    /// Has this actor told, with [`Signal::Terminated`](super::Signal::Terminated), when an entity leaves memory, and
+    /// [why](super::TerminationReason): it was idle, was stopped, failed for good, or has a newer owner. At once, if it is not in memory.
+    ///
+    /// The watch ends with this stay in memory: whoever wants to hear of the next one watches again when the entity is back. A panic that
+    /// the entity survives is not its end. The notice goes before all messages and is never dropped.
+    ///
+    /// # Errors
+    /// The [`Failure`] that every ask would have: the kind is not registered, or the id breaks the rules.
+    pub fn watch_entity<E: PersistentActor>(&mut self, entity: &EntityRef<E>) -> Result<(), Failure> {
+        self.watch_any(entity.activation()?, None);
+        Ok(())
+    }
+
+    /// As [`watch_entity`](Self::watch_entity), with a message in place of the signal.
+    ///
+    /// # Errors
+    /// As of [`watch_entity`](Self::watch_entity).
+    pub fn watch_entity_with<E: PersistentActor>(
+        &mut self,
+        entity: &EntityRef<E>,
+        message: A::Message,
+    ) -> Result<(), Failure> {
+        self.watch_any(entity.activation()?, Some(message));
+        Ok(())
+    }
+
+    /// Has this actor not told that the entity leaves memory, even if it has.
+    ///
+    /// # Errors
+    /// As of [`watch_entity`](Self::watch_entity).
+    pub fn unwatch_entity<E: PersistentActor>(&mut self, entity: &EntityRef<E>) -> Result<(), Failure> {
+        let path = entity.path()?;
+        let Some(rare) = &mut self.rare else { return Ok(()) };
+        for (_, watch) in rare.watching.extract_if(|_, watch| *watch.watched.path() == path) {
+            watch.watched.unwatched_by(self.cell.id);
+        }
+        Ok(())
     }
 
     /// Has `message` come once, after a while. A timer with this key is replaced. Timers go before the

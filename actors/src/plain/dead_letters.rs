@@ -113,6 +113,11 @@ impl MessageType {
     pub(crate) fn of<M: Any>() -> Self {
         Self { id: TypeId::of::<M>(), name: type_name::<M>() }
     }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn name(self) -> &'static str {
+        self.name
+    }
 }
 
 /// So many a window are logged.

@@ -2,6 +2,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::ActorPath;
+use crate::Failure;
 
 /// Any error, as handlers return it: `?` makes one of every error type.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -157,6 +158,12 @@ pub enum ActorFailure {
         child: ActorPath,
         /// What made the child fail.
         failure: Box<ActorFailure>,
+    },
+    /// An entity cannot go on: its history cannot be read, it has panicked too often, or the journal cannot be asked.
+    #[error("{failure}")]
+    Entity {
+        /// What its commands are answered.
+        failure: Box<Failure>,
     },
 }
 

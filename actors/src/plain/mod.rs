@@ -59,6 +59,7 @@ mod termination;
 pub use termination::{Terminated, TerminationReason};
 mod timers;
 pub use timers::TimerKey;
+pub(crate) use timers::{Make, Timers};
 mod dead_letters;
 pub(crate) use dead_letters::MessageType;
 pub use dead_letters::{DeadLetter, DeadLetterReason};
@@ -79,10 +80,15 @@ pub use failure::{
 };
 
 mod alarm;
+pub(crate) use alarm::Alarm;
 mod cell;
+pub(crate) use cell::{AnyCell, Cell, Watchable, Watcher};
 mod inbox;
+pub(crate) use inbox::{Control, Halt};
 mod lifecycle;
 mod piped;
 mod queue;
 pub(crate) use queue::{Queue, Ticket};
 mod runner;
+mod told;
+pub(crate) use told::{Mourners, Told};

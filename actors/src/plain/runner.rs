@@ -16,7 +16,7 @@ use futures::future::{Either, OptionFuture};
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
-use super::cell::{AnyCell, Cell};
+use super::cell::{Cell, Watcher};
 use super::context::{Behavior, Notice};
 use super::inbox::{Batch, Control, Halt, Inbox, Urgent};
 use super::lifecycle::{Action, Input, Lifecycle, Phase};
@@ -29,7 +29,7 @@ use crate::panic::message as panic_message;
 pub(crate) struct Runner<A: Actor> {
     actor: Option<A>,
     ctx: ActorContext<A>,
-    parent: Option<Arc<dyn AnyCell>>,
+    parent: Option<Arc<dyn Watcher>>,
     lifecycle: Lifecycle,
     /// Hardly ever there.
     actions: Option<Box<Actions>>,
@@ -69,7 +69,7 @@ impl<A: Actor> Runner<A> {
     pub(crate) fn new(
         cell: Arc<Cell<A::Message>>,
         props: Props<A>,
-        parent: Option<Arc<dyn AnyCell>>,
+        parent: Option<Arc<dyn Watcher>>,
     ) -> Self {
         let (lifecycle, _) = Lifecycle::begin(Arc::clone(&props.plan.supervisor));
         Self {
@@ -484,7 +484,8 @@ impl<A: Actor> Drop for Runner<A> {
         }
         // All that is the user's is gone when the system is told.
         drop(self.actor.take());
-        self.ctx.cell.system.runs_no_longer();
+        let of_entity = self.ctx.cell.is_of_entity();
+        self.ctx.cell.system.runs_no_longer(of_entity);
     }
 }
 

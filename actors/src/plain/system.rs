@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use super::cell::{AnyCell, Cell};
+use super::cell::{AnyCell, Cell, Watcher};
 use super::dead_letters::{DeadLetterOffice, MessageType};
 use super::inbox::Halt;
 use super::runner::Runner;
@@ -39,8 +39,9 @@ pub(crate) struct Shared {
     dead_letters: DeadLetterOffice,
     top: Mutex<Top>,
     running: AtomicUsize,
+    /// Those that run below entities, and stop with them.
+    of_entities: AtomicUsize,
     none_runs: Notify,
-    last_id: AtomicU64,
     chance: RandomState,
 }
 
@@ -69,8 +70,8 @@ impl ActorSystem {
                     stopping: false,
                 }),
                 running: AtomicUsize::new(0),
+                of_entities: AtomicUsize::new(0),
                 none_runs: Notify::new(),
-                last_id: AtomicU64::new(0),
                 chance: RandomState::new(),
             }),
         }
@@ -133,10 +134,11 @@ impl ActorSystem {
 
     /// How many actors run, children too.
     pub fn actors(&self) -> usize {
-        self.shared.running.load(Ordering::Acquire)
+        [false, true].map(|of_entity| self.shared.running(of_entity).load(Ordering::Acquire)).iter().sum()
     }
 
     /// Stops all actors gracefully: they handle the messages that wait, their children stop, and all are gone when it returns.
+    /// Children of entities stop with their entities.
     ///
     /// # Errors
     /// [`ShutdownTimedOut`] when the time is up: the actors that still ran were aborted where they waited, the messages in their
@@ -156,7 +158,7 @@ impl ActorSystem {
         if timeout(limit, self.shared.until_none_runs()).await.is_ok() {
             return Ok(());
         }
-        let late = self.actors();
+        let late = self.shared.running.load(Ordering::Acquire);
         for actor in &actors {
             actor.abort();
         }
@@ -196,7 +198,9 @@ impl fmt::Debug for ActorSystem {
 
 impl Shared {
     pub(crate) fn next_id(&self) -> ActorId {
-        ActorId(self.last_id.fetch_add(1, Ordering::Relaxed))
+        // Of all systems: actors of one watch those of another.
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        ActorId(LAST.fetch_add(1, Ordering::Relaxed))
     }
 
     /// From 0.0 to 1.0.
@@ -209,12 +213,17 @@ impl Shared {
         self.undelivered(recipient.clone(), MessageType::of::<M>(), reason);
     }
 
-    /// A command that was told to an entity and did not reach it.
-    pub(crate) fn dead_command(&self, id: &PersistenceId, command: MessageType, reason: DeadLetterReason) {
-        self.undelivered(self.root.entity(id), command, reason);
+    /// Where an entity stands.
+    pub(crate) fn entity_path(&self, id: &PersistenceId) -> ActorPath {
+        self.root.entity(id)
     }
 
-    fn undelivered(&self, recipient: ActorPath, message: MessageType, reason: DeadLetterReason) {
+    /// A command that was told to an entity and did not reach it.
+    pub(crate) fn dead_command(&self, id: &PersistenceId, command: MessageType, reason: DeadLetterReason) {
+        self.undelivered(self.entity_path(id), command, reason);
+    }
+
+    pub(crate) fn undelivered(&self, recipient: ActorPath, message: MessageType, reason: DeadLetterReason) {
         self.dead_letters.take(recipient, message, reason, &self.metrics, &self.events);
     }
 
@@ -223,15 +232,16 @@ impl Shared {
         self: &Arc<Self>,
         path: ActorPath,
         props: Props<A>,
-        parent: Option<Arc<dyn AnyCell>>,
+        parent: Option<Arc<dyn Watcher>>,
         register: impl FnOnce(Arc<dyn AnyCell>) -> Result<(), SpawnError>,
     ) -> Result<ActorRef<A::Message>, SpawnError> {
         let runtime = Handle::try_current().map_err(|_| SpawnError::NoRuntime)?;
-        let cell = Arc::new(Cell::new(path, props.plan.mailbox, Arc::clone(self)));
+        let of_entity = parent.as_ref().is_some_and(|parent| parent.is_of_entity());
+        let cell = Arc::new(Cell::new(path, props.plan.mailbox, Arc::clone(self), of_entity));
         // Before others can find it: a shutdown waits for it from then on.
-        self.running.fetch_add(1, Ordering::Relaxed);
+        self.running(of_entity).fetch_add(1, Ordering::Relaxed);
         if let Err(refused) = register(Arc::clone(&cell) as Arc<dyn AnyCell>) {
-            self.runs_no_longer();
+            self.runs_no_longer(of_entity);
             return Err(refused);
         }
         self.metrics.spawned.increment(1);
@@ -246,10 +256,14 @@ impl Shared {
         self.top().remove(id, path);
     }
 
-    pub(crate) fn runs_no_longer(&self) {
-        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+    pub(crate) fn runs_no_longer(&self, of_entity: bool) {
+        if self.running(of_entity).fetch_sub(1, Ordering::AcqRel) == 1 {
             self.none_runs.notify_waiters();
         }
+    }
+
+    fn running(&self, of_entity: bool) -> &AtomicUsize {
+        if of_entity { &self.of_entities } else { &self.running }
     }
 
     async fn until_none_runs(&self) {

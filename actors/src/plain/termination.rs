@@ -18,7 +18,7 @@ impl Terminated {
     }
 }
 
-/// Why an actor terminated.
+/// Why an actor terminated, or an entity left memory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TerminationReason {
@@ -28,6 +28,12 @@ pub enum TerminationReason {
     Failed(ActorFailure),
     /// It failed, and its supervision said that its parent fails with it.
     Escalated(ActorFailure),
+    /// An entity, because it was idle or asked for it: its next command brings it back.
+    Passivated,
+    /// An entity, because a newer owner has taken it over.
+    Fenced,
+    /// An entity that was not in memory when it began to be watched. Nobody remembers why it left.
+    NotInMemory,
     /// Its task was ended from outside, without [`PostStop`](super::Signal::PostStop): the time limit of a shutdown passed, or the
     /// runtime went away.
     Aborted,

@@ -71,6 +71,16 @@ impl<M> Timers<M> {
         self.by_time.clear();
     }
 
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_time.is_empty()
+    }
+
+    /// The key of the one that is due next.
+    pub(crate) fn next_key(&self) -> Option<&TimerKey> {
+        self.by_time.first_key_value().map(|(_, key)| key)
+    }
+
     /// When the next one is due.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.by_time.first_key_value().map(|((at, _), _)| *at)

@@ -18,7 +18,7 @@ use super::peek::Peek;
 use super::shown::value;
 use super::work::drive;
 use crate::answer::{Answer, answer};
-use crate::context::{Identity, Surroundings};
+use crate::context::{Identity, Surroundings, nowhere};
 use crate::delivery::{Parcel, Progress, Response};
 use crate::effect::SideEffect;
 use crate::entity::{Action, Activations, Entity, Input, Report, Rules, StopReason};
@@ -39,7 +39,7 @@ pub(super) struct Bench<A: PersistentActor> {
     /// Writes without an answer, oldest first.
     on_their_way: VecDeque<Write>,
     /// Side effects that were released and not run.
-    pub(super) side_effects: Vec<SideEffect>,
+    pub(super) side_effects: Vec<SideEffect<A>>,
     pub(super) reports: Vec<Report>,
     pub(super) stopped: Option<StopReason>,
 }
@@ -68,6 +68,7 @@ impl<A: PersistentActor> Bench<A> {
                 needs: Kind::<A>::needs(),
                 environment: Environment { clock: Arc::new(Standing(now)), ids: Arc::new(ids) },
                 work_limit: kind.work_limit,
+                entities: nowhere(),
             }),
         });
         let entity = Entity::start(Arc::clone(&identity), Arc::clone(&rules));
@@ -336,7 +337,11 @@ impl<A: PersistentActor> Bench<A> {
             Action::Stop(StopReason::PassivatedWhileNeeded) => return Some(Input::WakeAgain),
             Action::Stop(reason) => self.stopped = Some(reason),
             Action::Report(report) => self.reports.push(report),
-            Action::CancelWork | Action::RefuseMailbox(_) | Action::LeaveAlone(_) | Action::Ready { .. } => {}
+            Action::CancelWork
+            | Action::ClearToolkit
+            | Action::RefuseMailbox(_)
+            | Action::LeaveAlone(_)
+            | Action::Ready { .. } => {}
         }
         None
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::findings::Findings;
 use super::shown::{self, value};
+use super::toolkit::asked;
 use crate::delivery::{Delivery, Parcel, Turn};
 use crate::effect::{Outcome, SideEffect};
 use crate::entity::Rules;
@@ -29,6 +30,14 @@ pub(super) struct Inspected<A: Handle<C>, C: Command> {
 struct Trial {
     events: Value,
     answer: Value,
+    /// Of timers, watches and children.
+    asked: Value,
+}
+
+impl Trial {
+    fn without_events(answer: &str) -> Self {
+        Self { events: json!([]), answer: json!(answer), asked: json!([]) }
+    }
 }
 
 impl<A: Handle<C>, C: Command> Inspected<A, C> {
@@ -89,24 +98,25 @@ impl<A: Handle<C>, C: Command> Inspected<A, C> {
     fn trial(&mut self, other: &mut Option<Parcel<A, C>>, outcome: Outcome<A>, state: &A) -> Trial {
         let events = match outcome {
             Outcome::Answer { events, .. } => events,
-            Outcome::Stash => return Trial { events: json!([]), answer: json!("stashed") },
-            Outcome::Run { .. } => return Trial { events: json!([]), answer: json!("asynchronous work") },
+            Outcome::Stash => return Trial::without_events("stashed"),
+            Outcome::Run { .. } => return Trial::without_events("asynchronous work"),
         };
         let shown = shown::events(events.as_slice(), &*self.rules.adapter);
         let shown = shown.unwrap_or_else(|error| json!({ "cannot be stored": error }));
         let Some(mut copy) = self.copy(state) else {
-            return Trial { events: shown, answer: Value::Null };
+            return Trial { events: shown, answer: Value::Null, asked: Value::Null };
         };
         events.as_slice().iter().for_each(|event| copy.apply(event));
         let parcel = other.as_mut().unwrap_or(&mut self.parcel);
         // The side effects of a trial are never run.
-        drop(parcel.evaluate(&copy));
-        Trial { events: shown, answer: answer(parcel) }
+        let asked = asked(&mut parcel.evaluate(&copy));
+        Trial { events: shown, answer: answer(parcel), asked }
     }
 
     fn equal(&self, first: &Trial, other: &Trial, promise: &str) {
         let promise = || format!("{}: {promise}", self.parcel.name());
-        let shown = |trial: &Trial| json!({ "events": trial.events, "answer": trial.answer });
+        let shown =
+            |trial: &Trial| json!({ "events": trial.events, "answer": trial.answer, "asked": trial.asked });
         self.findings.same(&shown(first), &shown(other), promise);
     }
 
@@ -282,7 +292,7 @@ impl<A: Handle<C>, C: Command> Delivery<A> for Inspected<A, C> {
         outcome
     }
 
-    fn evaluate(&mut self, state: &A) -> Vec<SideEffect> {
+    fn evaluate(&mut self, state: &A) -> Vec<SideEffect<A>> {
         let effects = self.parcel.evaluate(state);
         self.copy(state);
         self.findings.lock().live = Some(value(state));

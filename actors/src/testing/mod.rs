@@ -41,4 +41,5 @@ mod inspected;
 mod moment;
 mod peek;
 mod shown;
+mod toolkit;
 mod work;

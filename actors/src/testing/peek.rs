@@ -37,7 +37,7 @@ impl<A: PersistentActor> Delivery<A> for Peek {
         unreachable!("a look needs no work")
     }
 
-    fn evaluate(&mut self, _: &A) -> Vec<SideEffect> {
+    fn evaluate(&mut self, _: &A) -> Vec<SideEffect<A>> {
         Vec::new()
     }
 

@@ -10,6 +10,7 @@ use super::difference::text_difference;
 use crate::plain::{
     Actor, ActorContext, ActorRef, ActorSystem, BoxError, Mailbox, Props, SpawnError, TerminationReason,
 };
+use crate::{EntityRef, PersistentActor};
 
 /// A plain actor that only receives, and says what came.
 ///
@@ -228,6 +229,27 @@ impl<M: fmt::Debug + Send + 'static> Probe<M> {
                         "expected that {} terminates within {limit:?}, it runs on\nat {place}",
                         actor.path()
                     )
+                }
+            }
+        }
+    }
+
+    /// The entity leaves memory; says why it did.
+    ///
+    /// # Panics
+    /// When it stays, or cannot be: its kind is not registered, say.
+    #[track_caller]
+    pub fn expect_entity_terminated<A: PersistentActor>(
+        &self,
+        entity: &EntityRef<A>,
+    ) -> impl Future<Output = TerminationReason> + Send {
+        let (place, limit, entity) = (Location::caller(), self.limit, entity.clone());
+        async move {
+            match timeout(limit, entity.terminated()).await {
+                Ok(Ok(reason)) => reason,
+                Ok(Err(failure)) => panic!("{failure}\nat {place}"),
+                Err(_) => {
+                    panic!("expected that {entity:?} leaves memory within {limit:?}, it stays\nat {place}")
                 }
             }
         }

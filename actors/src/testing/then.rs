@@ -3,6 +3,7 @@ use std::fmt;
 use annals_journal::Timestamp;
 use annals_migrations::Command;
 use annals_snapshot::Snapshot;
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::bench::Bench;
@@ -10,7 +11,7 @@ use super::difference::{difference, pretty};
 use super::findings::Findings;
 use super::shown::{self, value};
 use super::work::{Ended, drive};
-use crate::effect::SideEffect;
+use crate::effect::{Deed, SideEffect};
 use crate::entity::StopReason;
 use crate::{AskError, Failure, Handle, Lists};
 
@@ -24,7 +25,9 @@ pub struct Then<A: Handle<C>, C: Command> {
     /// How many events there were before.
     before: usize,
     snapshot: Option<Snapshot>,
-    side_effects: Vec<SideEffect>,
+    side_effects: Vec<BoxFuture<'static, ()>>,
+    /// What was asked of timers, watches and children.
+    pub(super) deeds: Vec<Deed<A>>,
     state: A,
 }
 
@@ -58,8 +61,14 @@ impl<A: Handle<C>, C: Command> Then<A, C> {
         }
         let state = bench.fold().unwrap_or_else(|error| panic!("replay fails: {error}"));
         let snapshot = bench.snapshots.get(snapshots..).and_then(<[_]>::last).cloned();
-        let side_effects = std::mem::take(&mut bench.side_effects);
-        Self { bench, answer, before, snapshot, side_effects, state }
+        let (mut side_effects, mut deeds) = (Vec::new(), Vec::new());
+        for effect in std::mem::take(&mut bench.side_effects) {
+            match effect {
+                SideEffect::Run(effect) => side_effects.push(effect),
+                SideEffect::Do(deed) => deeds.push(*deed),
+            }
+        }
+        Self { bench, answer, before, snapshot, side_effects, deeds, state }
     }
 
     /// Exactly these events were stored by the command, in this order.
@@ -217,7 +226,7 @@ impl<A: Handle<C>, C: Command> Then<A, C> {
     }
 
     #[track_caller]
-    fn succeeded(&self) {
+    pub(super) fn succeeded(&self) {
         if let Answer::Failure(failure) = &self.answer {
             panic!("the command failed: {failure}");
         }

@@ -18,6 +18,7 @@ use crate::context::Identity;
 use crate::delivery::Delivery;
 use crate::effect::{SideEffect, Work};
 use crate::entity::{Entity, Input, Phase, Report, Rules, StopReason, Supervision, WorkOutput};
+use crate::plain::ActorFailure;
 
 pub(super) struct Owner {
     pub(super) epoch: Epoch,
@@ -33,7 +34,7 @@ pub(super) struct Owner {
     step: Step,
     work: Option<Work>,
     save: Option<Snapshot>,
-    side_effects: VecDeque<SideEffect>,
+    side_effects: VecDeque<SideEffect<Ledger>>,
     leaving: Option<StopReason>,
     failure: Option<Failure>,
     left_alone_until: Option<Timestamp>,
@@ -307,6 +308,12 @@ impl Owner {
         self.input(now, Input::Worked(output));
     }
 
+    /// A child fails, in whatever state the entity is.
+    pub(super) fn fail_child(&mut self, now: Timestamp) {
+        let failure = ActorFailure::Panicked { message: "on purpose".into() };
+        self.input(now, Input::ChildFailed(failure));
+    }
+
     pub(super) fn can_save(&self) -> bool {
         self.save.is_some()
     }
@@ -348,7 +355,7 @@ impl Owner {
     }
 
     pub(super) fn run_effect(&mut self) {
-        if let Some(mut effect) = self.side_effects.pop_front() {
+        if let Some(SideEffect::Run(mut effect)) = self.side_effects.pop_front() {
             let mut context = TaskContext::from_waker(Waker::noop());
             assert!(effect.as_mut().poll(&mut context).is_ready(), "the ledger's side effects do not wait");
         }

@@ -30,6 +30,7 @@ pub(super) struct Plan {
     pub(super) time_out: u64,
     pub(super) save_fault: u64,
     pub(super) spoil: u64,
+    pub(super) child_fails: u64,
     /// Of 100 commands, besides those that panic anyway.
     pub(super) panics: u64,
     /// A commit takes long: the weight of its landing.
@@ -88,6 +89,7 @@ impl Plan {
                     .backoff(Backoff::new(Duration::from_millis(5), Duration::from_millis(50)))
                     .limit(chance.within(0, 4) as usize, Duration::from_secs(10)),
             },
+            child_fails: some(chance, 20, 20),
         }
     }
 }

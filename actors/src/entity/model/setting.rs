@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::ledger::{Entry, Ledger, Witness};
 use super::store::{LIMITS, adapter};
-use crate::context::{Identity, Surroundings};
+use crate::context::{Identity, Surroundings, nowhere};
 use crate::entity::{Activations, Bounds, Rules};
 use crate::environment::{Environment, Ids, SystemClock};
 use crate::services::Services;
@@ -52,6 +52,7 @@ impl Setting {
                 needs,
                 environment: Environment { clock: Arc::new(SystemClock), ids: self.ids.clone() },
                 work_limit: Duration::from_secs(1),
+                entities: nowhere(),
             }),
         })
     }

@@ -31,6 +31,7 @@ pub(super) struct Tally {
     pub(super) fenced: u64,
     pub(super) unknown_restarts: u64,
     pub(super) panics: u64,
+    pub(super) failed_children: u64,
     pub(super) given_up: u64,
     pub(super) left_alone: u64,
     pub(super) passivated: u64,
@@ -76,6 +77,7 @@ impl Tally {
             RestartReason::Fenced => self.fenced += 1,
             RestartReason::Unknown => self.unknown_restarts += 1,
             RestartReason::Panicked => self.panics += 1,
+            RestartReason::ChildFailed => self.failed_children += 1,
             RestartReason::Unavailable | RestartReason::Rejected | RestartReason::Corrupt => {}
         }
     }
@@ -102,7 +104,7 @@ impl Tally {
         }
         all!(commands done rejected failed not_known unknown refused landed_late refused_late failed_reads crashes
             maintained recoveries from_snapshot unreadable saves failed_saves spoiled deletions settling verified
-            conflicts superseded fenced unknown_restarts panics given_up left_alone passivated passivated_while_needed stops gave_up
+            conflicts superseded fenced unknown_restarts panics failed_children given_up left_alone passivated passivated_while_needed stops gave_up
             node_stops snapshots_thrown_away never_known)
     }
 }

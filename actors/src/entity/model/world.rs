@@ -4,6 +4,7 @@ mod acts;
 mod faults;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use annals_journal::{JournalError, Timestamp};
@@ -34,6 +35,8 @@ pub(super) struct World {
     snapshots: Snapshots,
     states: StateAdapter<Ledger>,
     owners: Vec<(u64, Owner)>,
+    /// Owners of which a child has failed.
+    bereaved: BTreeSet<u64>,
     epochs: u64,
     operations: Vec<Operation>,
     /// Which are not answered.
@@ -64,6 +67,7 @@ impl World {
             snapshots: Snapshots::default(),
             states: StateAdapter::new(Ledger::KIND, 1).unwrap(),
             owners: Vec::new(),
+            bereaved: BTreeSet::new(),
             epochs: 0,
             operations: Vec::new(),
             pending: Vec::new(),
@@ -223,6 +227,10 @@ impl World {
             Act::FailRead(at) => self.fail_read(at),
             Act::Work(at) => self.owners[at].1.work(now, true),
             Act::WorkTooLong(at) => self.owners[at].1.work(now, false),
+            Act::FailChild(at) => {
+                self.bereaved.insert(self.owners[at].0);
+                self.owners[at].1.fail_child(now);
+            }
             Act::Save(at) => {
                 if let Some(snapshot) = self.owners[at].1.saving().cloned() {
                     self.save(snapshot);

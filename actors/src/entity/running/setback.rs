@@ -13,6 +13,8 @@ pub(in crate::entity) enum Setback<A: PersistentActor> {
     Journal(JournalError),
     /// The handler, `apply` or a reply panicked.
     Panicked { waiting: Waiting<A>, message: String },
+    /// A child failed, and its supervision says that the entity fails with it.
+    ChildFailed { message: String },
     /// Events were applied that the journal would refuse.
     Unstorable { waiting: Waiting<A>, reason: String },
 }
@@ -21,6 +23,7 @@ impl<A: PersistentActor> Setback<A> {
     pub(in crate::entity) fn reason(&self) -> RestartReason {
         match self {
             Self::Panicked { .. } => RestartReason::Panicked,
+            Self::ChildFailed { .. } => RestartReason::ChildFailed,
             Self::Unstorable { .. } => RestartReason::Rejected,
             Self::Journal(error) => match error {
                 JournalError::Conflict { .. } => RestartReason::Conflict,
@@ -51,6 +54,7 @@ impl<A: PersistentActor> Running<A> {
                 out.push(Action::Fail(waiting.delivery, Failure::Panicked { persistence_id, message }));
                 !self.unanswered.is_empty()
             }
+            Setback::ChildFailed { .. } => !self.unanswered.is_empty(),
             Setback::Unstorable { waiting, reason } => {
                 out.push(Action::Fail(waiting.delivery, Failure::NotStorable { reason }));
                 !self.unanswered.is_empty()

@@ -12,7 +12,7 @@ use annals_snapshot::{Snapshot, SnapshotPolicy};
 use serde::{Deserialize, Serialize};
 
 use crate::answer::{Answer, answer};
-use crate::context::{Identity, Surroundings};
+use crate::context::{Identity, Surroundings, nowhere};
 use crate::delivery::{Parcel, Progress, Response};
 use crate::entity::{Action, Activations, Bounds, Entity, Input, Rules};
 use crate::environment::Environment;
@@ -238,6 +238,7 @@ impl Rig {
                 needs: ServiceNeeds::default(),
                 environment: Environment::default(),
                 work_limit: Duration::from_secs(1),
+                entities: nowhere(),
             }),
         };
         let mut rig = Self {
@@ -300,7 +301,7 @@ impl Rig {
                 Action::Fail(delivery, failure) => delivery.fail(failure),
                 Action::Unknown(delivery) => delivery.unknown(&id()),
                 Action::LeaveAlone(pause) => self.left_alone.push(pause),
-                Action::Report(_) | Action::CancelWork => {}
+                Action::Report(_) | Action::CancelWork | Action::ClearToolkit => {}
                 other => self.asked.push(other),
             }
         }
@@ -463,6 +464,7 @@ pub(super) fn name(action: &Action<Counter>) -> &'static str {
         Action::ForgetWrites => "forget writes",
         Action::Work(..) => "work",
         Action::CancelWork => "cancel work",
+        Action::ClearToolkit => "clear toolkit",
         Action::Release(..) => "release",
         Action::Fail(..) => "fail",
         Action::Unknown(_) => "unknown",

@@ -8,22 +8,23 @@ use annals_snapshot::SnapshotPolicy;
 use super::rig::*;
 use crate::entity::table::{INPUTS, STATES, Seen, take};
 use crate::entity::{Action, Input, model};
+use crate::plain::ActorFailure;
 
 /// `+`: it happens. Other letters say why it cannot, see [`why`].
 #[rustfmt::skip]
 const TABLE: [(&str, [char; INPUTS.len()]); STATES.len()] = [
     //             command, claimed, superseded, fenced, claim failed, rested,
     //                 a snapshot, no snapshot, load failed, event, deleted, replay ended, replay failed,
-    //                     stored, not stored, worked, saved, idle, stop, wake again
-    ("Claiming",  ['m', '+', '+', '+', '+', 'r',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', 'i', '+', 's']),
-    ("Resting",   ['m', 'c', 'c', 'c', 'c', '+',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', 'i', '+', 's']),
-    ("Loading",   ['m', 'c', 'c', 'c', 'c', 'r',  '+', '+', '+', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', 'i', '+', 's']),
-    ("Replaying", ['m', 'c', 'c', 'c', 'c', 'r',  'l', 'l', 'l', '+', '+', '+', '+',  'w', 'w', 'a', '+', 'i', '+', 's']),
-    ("Settling",  ['m', 'c', 'c', 'c', 'c', 'r',  'l', 'l', 'l', '+', '+', '+', '+',  'w', 'w', 'a', '+', 'i', '+', 's']),
-    ("Running",   ['+', 'c', 'c', 'c', 'c', 'r',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  '+', '+', '+', '+', '+', '+', 's']),
-    ("Leaving",   ['m', 'c', 'c', 'c', 'c', '+',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  '+', '+', 'a', '+', 'i', '+', 's']),
-    ("Pausing",   ['m', 'c', 'c', 'c', 'c', '+',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', 'i', '+', 's']),
-    ("Stopped",   ['m', 'c', 'c', 'c', 'c', 'r',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', 'i', '+', '+']),
+    //                     stored, not stored, worked, child failed, saved, idle, stop, wake again
+    ("Claiming",  ['m', '+', '+', '+', '+', 'r',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', '+', 'i', '+', 's']),
+    ("Resting",   ['m', 'c', 'c', 'c', 'c', '+',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', '+', 'i', '+', 's']),
+    ("Loading",   ['m', 'c', 'c', 'c', 'c', 'r',  '+', '+', '+', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', '+', 'i', '+', 's']),
+    ("Replaying", ['m', 'c', 'c', 'c', 'c', 'r',  'l', 'l', 'l', '+', '+', '+', '+',  'w', 'w', 'a', '+', '+', 'i', '+', 's']),
+    ("Settling",  ['m', 'c', 'c', 'c', 'c', 'r',  'l', 'l', 'l', '+', '+', '+', '+',  'w', 'w', 'a', '+', '+', 'i', '+', 's']),
+    ("Running",   ['+', 'c', 'c', 'c', 'c', 'r',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  '+', '+', '+', '+', '+', '+', '+', 's']),
+    ("Leaving",   ['m', 'c', 'c', 'c', 'c', '+',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  '+', '+', 'a', '+', '+', 'i', '+', 's']),
+    ("Pausing",   ['m', 'c', 'c', 'c', 'c', '+',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', '+', 'i', '+', 's']),
+    ("Stopped",   ['m', 'c', 'c', 'c', 'c', 'r',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', '+', 'i', '+', '+']),
 ];
 
 fn why(letter: char) -> &'static str {
@@ -49,6 +50,7 @@ fn each_cell_of_the_table_is_exercised_or_impossible() {
     saves_that_end_late();
     pauses_that_end_late();
     stops_that_come_late();
+    children_that_fail();
     let seen = take();
     let wrong: Vec<_> = TABLE.iter().flat_map(|(state, row)| look(state, row, &seen)).collect();
     assert_eq!(wrong, Vec::<String>::new());
@@ -117,6 +119,28 @@ fn panicked(steps: usize) -> Rig {
         rig.replay(&[foreign(1, 1)]);
     }
     rig
+}
+
+fn child_failed() -> Input<Counter> {
+    Input::ChildFailed(ActorFailure::Panicked { message: "child".into() })
+}
+
+fn children_that_fail() {
+    // Claiming, loading, replaying, pausing.
+    for steps in 0..4 {
+        panicked(steps).step(child_failed());
+    }
+    let mut resting = panicked(0);
+    resting.step(Input::Claimed(Err(unavailable())));
+    resting.step(child_failed());
+    settled(child_failed());
+    Rig::running().step(child_failed());
+    let mut leaving = Rig::running();
+    let _answer = leaving.ask(Leave::Stop);
+    leaving.step(child_failed());
+    let mut stopped = Rig::running();
+    stopped.step(Input::Idle);
+    stopped.step(child_failed());
 }
 
 fn saves_that_end_late() {

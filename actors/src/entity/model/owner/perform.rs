@@ -50,6 +50,7 @@ impl Owner {
                 Action::Rest(pause) => self.step = Step::Rest(clock.plus(pause)),
                 Action::Work(work, _) => self.work = Some(work),
                 Action::CancelWork => self.work = None,
+                Action::ClearToolkit => {}
                 Action::Save(snapshot) => {
                     self.seen.push(Happened::Save { number: snapshot.seq_nr.get() });
                     self.save = Some(*snapshot);

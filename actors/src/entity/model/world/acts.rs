@@ -18,6 +18,7 @@ pub(super) enum Act {
     FailRead(usize),
     Work(usize),
     WorkTooLong(usize),
+    FailChild(usize),
     Save(usize),
     FailSave(usize),
     Take(usize),
@@ -116,6 +117,9 @@ impl World {
         if owner.can_work() {
             acts.push((300, Act::Work(at)));
             acts.push((fault(20), Act::WorkTooLong(at)));
+        }
+        if owner.has_entity() {
+            acts.push((fault(plan.child_fails), Act::FailChild(at)));
         }
         if owner.can_save() {
             acts.push((200, Act::Save(at)));

@@ -68,10 +68,12 @@ impl World {
                     || self.plan.rejected > 0
             }
             Failure::JournalUnavailable { .. } => !self.calm || self.tally.faults() > 0,
-            Failure::PanickedTooOften { .. } => self
-                .operations
-                .iter()
-                .any(|other| other.owner == operation.owner && matches!(other.what, What::Explode(_))),
+            Failure::PanickedTooOften { .. } => {
+                let exploded = |other: &Operation| {
+                    other.owner == operation.owner && matches!(other.what, What::Explode(_))
+                };
+                self.bereaved.contains(&operation.owner) || self.operations.iter().any(exploded)
+            }
             _ => true,
         };
         if fits { Ok(()) } else { Err("this owner cannot have failed so".into()) }
@@ -100,7 +102,7 @@ impl World {
                     return Err(format!("I4: a write of the newest owner, epoch {epoch}, is fenced"));
                 }
             }
-            Happened::Report(Report::Panicked { .. }) => self.tally.restarted(RestartReason::Panicked),
+            Happened::Report(Report::Panicked { reason, .. }) => self.tally.restarted(reason),
             Happened::LeftAlone => self.tally.left_alone += 1,
             Happened::Report(Report::UnreadableSnapshot { .. }) => self.tally.unreadable += 1,
             Happened::Settling => self.tally.settling += 1,
