@@ -1,17 +1,16 @@
-use std::collections::BTreeMap;
-use std::sync::Arc;
+mod entity;
+mod id_line;
 
-use annals_journal::{
-    Codec, Head, Journal, JournalError, Manifest, PersistenceId, Replayed, SeqNr, Timestamp,
-};
-use annals_snapshot::SnapshotStore;
+use std::collections::BTreeMap;
+
+use annals_journal::{Codec, Timestamp};
 use futures::TryStreamExt as _;
 use indicatif::HumanBytes;
-use serde::Serialize;
 
+use self::entity::{Count, Entity, Shape, look_at};
+use self::id_line::IdLine;
 use crate::console::{Progress, print, print_json};
 use crate::exit::Exit;
-use crate::history::{Chapter, History};
 use crate::ids::{Selection, at_a_time};
 use crate::stores::{JournalArgs, Stores};
 use crate::table::{Align, Table};
@@ -79,172 +78,6 @@ async fn inspect(args: &Args, stores: &Stores) -> anyhow::Result<Exit> {
         totals.print(args)?;
     }
     Ok(if totals.unreadable == 0 { Exit::Well } else { Exit::Found })
-}
-
-/// What is known of an id.
-struct Entity {
-    id: PersistenceId,
-    head: Head,
-    manifests: BTreeMap<Shape, Count>,
-    events: Count,
-    sealed: u64,
-    unreadable: u64,
-    snapshots: Vec<SeqNr>,
-    first: Option<Timestamp>,
-    last: Option<Timestamp>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Shape {
-    manifest: String,
-    version: u32,
-    codec: u32,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Count {
-    events: u64,
-    bytes: u64,
-    payload_bytes: u64,
-}
-
-impl Count {
-    fn add(&mut self, other: Self) {
-        self.events += other.events;
-        self.bytes += other.bytes;
-        self.payload_bytes += other.payload_bytes;
-    }
-}
-
-async fn look_at(
-    journal: Arc<dyn Journal>,
-    snapshots: Arc<dyn SnapshotStore>,
-    id: PersistenceId,
-) -> Result<Entity, JournalError> {
-    // In a task of its own, so that ids are worked on in parallel.
-    let looking = tokio::spawn(async move {
-        let head = journal.head(&id).await?;
-        // What the store of snapshots cannot say, `verify` reports.
-        let snapshots = snapshots.list(&id).await.unwrap_or_default();
-        let mut entity = Entity {
-            head,
-            manifests: BTreeMap::new(),
-            events: Count::default(),
-            sealed: 0,
-            unreadable: 0,
-            snapshots,
-            first: None,
-            last: None,
-            id: id.clone(),
-        };
-        // Consecutive events mostly have one shape.
-        let mut run: Option<(Manifest, u32, Codec, Count)> = None;
-        let mut history = History::of(journal, &id, SeqNr::FIRST, head.seq_nr);
-        while let Some(chapter) = history.next().await {
-            match chapter {
-                Chapter::Item(Replayed::Event(event)) => {
-                    let envelope = &event.envelope;
-                    let count = Count {
-                        events: 1,
-                        bytes: event.bytes.len() as u64,
-                        payload_bytes: envelope.payload.len() as u64,
-                    };
-                    entity.events.add(count);
-                    entity.sealed += u64::from(envelope.key_id.is_some());
-                    entity.first =
-                        Some(entity.first.map_or(envelope.timestamp, |first| first.min(envelope.timestamp)));
-                    entity.last =
-                        Some(entity.last.map_or(envelope.timestamp, |last| last.max(envelope.timestamp)));
-                    match &mut run {
-                        Some((manifest, version, codec, counted))
-                            if *manifest == envelope.manifest
-                                && *version == envelope.schema_version
-                                && *codec == envelope.codec =>
-                        {
-                            counted.add(count);
-                        }
-                        _ => {
-                            entity.count(run.take());
-                            run = Some((
-                                envelope.manifest.clone(),
-                                envelope.schema_version,
-                                envelope.codec,
-                                count,
-                            ));
-                        }
-                    }
-                }
-                Chapter::Item(_) => {}
-                Chapter::Unreadable(..) => entity.unreadable += 1,
-                Chapter::Broken(error) => return Err(error),
-            }
-        }
-        entity.count(run);
-        Ok(entity)
-    });
-    looking.await.unwrap_or_else(|_| {
-        Err(JournalError::Unavailable { reason: "the runtime shut down".into(), source: None })
-    })
-}
-
-impl Entity {
-    fn count(&mut self, run: Option<(Manifest, u32, Codec, Count)>) {
-        if let Some((manifest, version, codec, count)) = run {
-            let shape = Shape { manifest: manifest.as_str().to_owned(), version, codec: codec.number() };
-            self.manifests.entry(shape).or_default().add(count);
-        }
-    }
-}
-
-/// An id, as `--ids` prints it.
-#[derive(Serialize)]
-struct IdLine<'a> {
-    persistence_id: &'a str,
-    head: u64,
-    deleted_to: u64,
-    events: u64,
-    bytes: u64,
-    payload_bytes: u64,
-    sealed: u64,
-    unreadable: u64,
-    snapshots: Vec<u64>,
-    first: Option<String>,
-    last: Option<String>,
-}
-
-impl<'a> IdLine<'a> {
-    const HEADING: &'static str = "    head   deleted    events        bytes  snapshot  id";
-
-    fn of(entity: &'a Entity) -> Self {
-        Self {
-            persistence_id: entity.id.as_str(),
-            head: entity.head.seq_nr.get(),
-            deleted_to: entity.head.deleted_to.get(),
-            events: entity.events.events,
-            bytes: entity.events.bytes,
-            payload_bytes: entity.events.payload_bytes,
-            sealed: entity.sealed,
-            unreadable: entity.unreadable,
-            snapshots: entity.snapshots.iter().map(|seq_nr| seq_nr.get()).collect(),
-            first: entity.first.map(|time| time.to_string()),
-            last: entity.last.map(|time| time.to_string()),
-        }
-    }
-
-    /// In columns of a fixed width: the lines come one by one.
-    fn text(&self) -> String {
-        let snapshot = self.snapshots.last().map_or("-".to_owned(), u64::to_string);
-        let unreadable =
-            if self.unreadable > 0 { format!("  ({} unreadable)", self.unreadable) } else { String::new() };
-        format!(
-            "{:>8}  {:>8}  {:>8}  {:>11}  {snapshot:>8}  {}{unreadable}",
-            self.head,
-            self.deleted_to,
-            self.events,
-            HumanBytes(self.bytes).to_string(),
-            self.persistence_id,
-        )
-    }
 }
 
 struct Totals {
