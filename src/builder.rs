@@ -86,6 +86,13 @@ impl Builder {
         self
     }
 
+    /// How long entities may carry out the commands that wait for them when the node stops; default 10 s. Those that wait longer are
+    /// refused with [`Failure::Stopping`](annals_actors::Failure::Stopping).
+    pub fn entities_stop_within(mut self, limit: Duration) -> Self {
+        self.node = self.node.entities_stop_within(limit);
+        self
+    }
+
     /// How large a commit may become.
     pub fn group_commit(mut self, settings: GroupCommitSettings) -> Self {
         self.node = self.node.group_commit(settings);

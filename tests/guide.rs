@@ -142,6 +142,10 @@ fn settings() -> BTreeMap<&'static str, String> {
             seconds(field(&node, "ask_timeout")),
         ),
         (
+            function!("NodeBuilder::entities_stop_within", NodeBuilder::entities_stop_within),
+            seconds(field(&node, "entities_stop_within")),
+        ),
+        (
             function!("NodeBuilder::actors_stop_within", NodeBuilder::actors_stop_within),
             seconds(field(&node, "actors_stop_within")),
         ),

@@ -27,7 +27,7 @@ pub(crate) async fn take_care<A: PersistentActor>(entities: Weak<Entities<A>>) {
         }
     }
     if let Some(entities) = entities.upgrade() {
-        entities.each(|inbox| inbox.call(Call::Stop));
+        entities.each(|inbox| inbox.stop(Call::Drain));
     }
 }
 

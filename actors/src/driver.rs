@@ -17,6 +17,7 @@ use crate::plain::{ActorFailure, Halt, TerminationReason};
 use crate::telemetry::COMMAND_SPAN;
 use crate::{Failure, PersistentActor};
 
+mod draining;
 mod errands;
 mod perform;
 mod recovering;
@@ -24,6 +25,7 @@ mod report;
 mod toolkit;
 mod writes;
 
+use draining::Draining;
 use errands::Errands;
 use recovering::Recovering;
 use toolkit::Found;
@@ -43,6 +45,7 @@ pub(crate) struct Driver<A: PersistentActor> {
     /// It is out of memory as it should; otherwise its task ends early.
     has_left: bool,
     ending: Option<Box<Ending>>,
+    draining: Option<Box<Draining>>,
 }
 
 /// How the entity ends; its task follows when its side effects are done.
@@ -75,6 +78,7 @@ impl<A: PersistentActor> Driver<A> {
             warmth: 0,
             has_left: false,
             ending: None,
+            draining: None,
         }
     }
 
@@ -109,7 +113,7 @@ impl<A: PersistentActor> Driver<A> {
             return Poll::Ready(());
         }
         match self.inbox.poll(cx, accepts) {
-            Poll::Pending => Poll::Pending,
+            Poll::Pending => self.poll_draining(cx),
             Poll::Ready(Mail::Command(first)) => {
                 self.take(first);
                 for _ in 1..BURST {
@@ -140,7 +144,9 @@ impl<A: PersistentActor> Driver<A> {
             self.take(command);
             return Poll::Ready(());
         }
-        match ready!(toolkit.poll_next(cx, accepts, &self.entity)) {
+        // Who stops takes no command that had not come when it was told to.
+        let wants_commands = accepts && self.draining.is_none();
+        match ready!(toolkit.poll_next(cx, wants_commands, &self.entity)) {
             Found::Command(command) => self.decide(command),
             Found::Escalated(failure) => {
                 self.entity.step(self.entities.now(), Input::ChildFailed(failure));
@@ -158,7 +164,14 @@ impl<A: PersistentActor> Driver<A> {
 
     fn called(&mut self, call: Call, accepts: bool) {
         match call {
-            Call::Stop => self.entity.step(self.entities.now(), Input::Stop),
+            Call::Stop => {
+                self.draining = None;
+                self.entity.step(self.entities.now(), Input::Stop);
+            }
+            Call::Drain => {
+                let limit = self.entities.node.entities_stop_within;
+                self.draining.get_or_insert_with(|| Box::new(Draining::within(limit)));
+            }
             Call::Idle if accepts && self.entity.is_idle() && self.inbox.is_empty() => {
                 self.entity.step(self.entities.now(), Input::Idle);
             }

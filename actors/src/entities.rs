@@ -143,6 +143,10 @@ impl<A: PersistentActor> Entities<A> {
                         let inbox = Arc::clone(&resident.get().inbox);
                         return Err(Undelivered::Full { inbox, delivery });
                     }
+                    Err(Refusal::Stopping) => {
+                        self.node.metrics.failures.increment(1);
+                        return Err(Undelivered::Failed(Failure::Stopping { persistence_id: id.clone() }));
+                    }
                     // Its task has ended without leaving, which only a panic of ours can do: a new one takes over.
                     Err(Refusal::Closed(delivery)) => (resident.remove().1, delivery),
                 },
@@ -297,11 +301,10 @@ impl<A: PersistentActor> Entities<A> {
         crashed
     }
 
-    /// Whether an entity is in memory.
-    #[cfg(feature = "testing")]
-    pub(crate) fn is_active(&self, id: &PersistenceId) -> bool {
-        let hash = self.hash(id);
-        self.part(hash).residents.find(hash, |resident| resident.id == *id).is_some()
+    /// The inbox of an entity, if it is in memory.
+    pub(crate) fn inbox(&self, id: &PersistenceId, hash: u64) -> Option<Arc<Inbox<A>>> {
+        let part = self.part(hash);
+        Some(Arc::clone(&part.residents.find(hash, |resident| resident.id == *id)?.inbox))
     }
 
     /// Takes an entity out of the map, and refuses its commands for a while.

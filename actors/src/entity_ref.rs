@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::answer::{Elapsed, answer, before};
 use crate::delivery::{Delivery, Parcel, Progress};
 use crate::entities::{Entities, Undelivered};
-use crate::inbox::Inbox;
+use crate::inbox::{Call, Inbox};
 use crate::plain::{ActorPath, MessageType, Overflow, TerminationReason};
 use crate::vigils::Activation;
 use crate::{AskError, Failure, Handle, Lists, OutcomeUnknown, PersistentActor};
@@ -119,6 +119,32 @@ impl<A: PersistentActor> EntityRef<A> {
     {
         let target = self.target.as_ref().map_err(Clone::clone)?;
         target.told::<C>(target.offer(command))
+    }
+
+    /// Has the entity stop gracefully: from now on it takes no commands ([`Failure::Stopping`]), carries out those that wait, at
+    /// most for [a time](crate::NodeBuilder::entities_stop_within), and leaves memory. Commands in its stash are refused.
+    ///
+    /// Returns at once; [`terminated`](Self::terminated) waits for the end. The next command after the end starts it again. Nothing
+    /// happens to an entity that is not in memory.
+    pub fn stop(&self) {
+        self.call(Call::Drain);
+    }
+
+    /// Has the entity stop after the command that it handles now: what was decided is finished, those that wait fail with
+    /// [`Failure::Stopping`]. Otherwise as [`stop`](Self::stop).
+    pub fn stop_now(&self) {
+        self.call(Call::Stop);
+    }
+
+    fn call(&self, call: Call) {
+        if let Some(inbox) = self.inbox() {
+            inbox.stop(call);
+        }
+    }
+
+    fn inbox(&self) -> Option<Arc<Inbox<A>>> {
+        let target = self.target.as_ref().ok()?;
+        target.entities.inbox(&target.id, target.hash)
     }
 }
 

@@ -24,7 +24,7 @@ struct State<A: PersistentActor> {
     /// Whether a command wakes it.
     wants_commands: bool,
     call: Option<Call>,
-    closed: bool,
+    door: Door,
     /// A command came since the caretaker looked.
     touched: bool,
     /// It was told to give memory back.
@@ -34,6 +34,16 @@ struct State<A: PersistentActor> {
     senders: Option<Box<Queue>>,
 }
 
+/// Whether commands come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Door {
+    Open,
+    /// The entity or its node stops. What waits is still taken.
+    Stopping,
+    /// The entity's task has ended, or is about to.
+    Closed,
+}
+
 /// What the caretaker has an entity do; a greater one replaces a lesser.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Call {
@@ -41,7 +51,9 @@ pub(crate) enum Call {
     Rest,
     /// No command came for the idle time.
     Idle,
-    /// The node stops.
+    /// Stop when all that waits is carried out.
+    Drain,
+    /// Stop.
     Stop,
 }
 
@@ -54,6 +66,8 @@ pub(crate) enum Mail<A: PersistentActor> {
 /// Why a command did not go in.
 pub(crate) enum Refusal<A: PersistentActor> {
     Full(Box<dyn Delivery<A>>),
+    /// It stops, and takes no more.
+    Stopping,
     /// Its task has ended.
     Closed(Box<dyn Delivery<A>>),
 }
@@ -66,7 +80,7 @@ impl<A: PersistentActor> Inbox<A> {
             sleeper: None,
             wants_commands: false,
             call: None,
-            closed: false,
+            door: Door::Open,
             touched: true,
             rests: false,
             quiet_since: Instant::now(),
@@ -77,8 +91,10 @@ impl<A: PersistentActor> Inbox<A> {
     /// Puts a command in, if fewer than `capacity` wait, and nobody for room.
     pub(crate) fn send(&self, command: Box<dyn Delivery<A>>, capacity: usize) -> Result<(), Refusal<A>> {
         let state = self.lock();
-        if state.closed {
-            return Err(Refusal::Closed(command));
+        match state.door {
+            Door::Open => {}
+            Door::Stopping => return Err(Refusal::Stopping),
+            Door::Closed => return Err(Refusal::Closed(command)),
         }
         if state.commands.len() >= capacity || state.senders.is_some() {
             return Err(Refusal::Full(command));
@@ -87,7 +103,7 @@ impl<A: PersistentActor> Inbox<A> {
         Ok(())
     }
 
-    /// Puts a command in when fewer than `capacity` wait; senders are served in their order. `Err`: its task has ended.
+    /// Puts a command in when fewer than `capacity` wait; senders are served in their order. `Err`: it takes no more.
     ///
     /// # Cancel safety
     /// The command is not in when the future is dropped before it is done.
@@ -103,13 +119,18 @@ impl<A: PersistentActor> Inbox<A> {
 
     /// Calls the entity.
     pub(crate) fn call(&self, call: Call) {
+        called(self.lock(), call);
+    }
+
+    /// Takes no more commands, and has the entity stop.
+    pub(crate) fn stop(&self, call: Call) {
         let mut state = self.lock();
-        state.call = state.call.max(Some(call));
-        let sleeper = state.sleeper.take();
-        drop(state);
-        if let Some(sleeper) = sleeper {
-            sleeper.wake();
+        if state.door == Door::Open {
+            state.door = Door::Stopping;
         }
+        let senders = state.senders.take();
+        called(state, call);
+        tell_all(senders);
     }
 
     /// What the caretaker should call, when it looks at `now`.
@@ -160,23 +181,23 @@ impl<A: PersistentActor> Inbox<A> {
     /// Takes no more, if nothing waits.
     pub(crate) fn close_if_empty(&self) -> bool {
         let mut state = self.lock();
-        state.closed |= state.is_empty();
-        state.closed
+        if state.is_empty() {
+            state.door = Door::Closed;
+        }
+        state.door == Door::Closed
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.lock().closed
+        self.lock().door == Door::Closed
     }
 
     /// Takes no more, and gives what waits.
     pub(crate) fn close(&self) -> VecDeque<Box<dyn Delivery<A>>> {
         let mut state = self.lock();
-        state.closed = true;
+        state.door = Door::Closed;
         let (commands, senders) = (take(&mut state.commands), state.senders.take());
         drop(state);
-        if let Some(senders) = senders {
-            senders.waiting().for_each(Waker::wake_by_ref);
-        }
+        tell_all(senders);
         commands
     }
 
@@ -233,6 +254,22 @@ fn let_one_in<A: PersistentActor>(mut state: MutexGuard<'_, State<A>>) {
     }
 }
 
+fn called<A: PersistentActor>(mut state: MutexGuard<'_, State<A>>, call: Call) {
+    state.call = state.call.max(Some(call));
+    let sleeper = state.sleeper.take();
+    drop(state);
+    if let Some(sleeper) = sleeper {
+        sleeper.wake();
+    }
+}
+
+/// That there is nothing to wait for any more.
+fn tell_all(senders: Option<Box<Queue>>) {
+    if let Some(senders) = senders {
+        senders.waiting().for_each(Waker::wake_by_ref);
+    }
+}
+
 /// Where a sender stands in the queue.
 struct Place<'a, A: PersistentActor> {
     inbox: &'a Inbox<A>,
@@ -249,7 +286,7 @@ impl<A: PersistentActor> Place<'_, A> {
         let mut state = self.inbox.lock();
         // It is there until this is done.
         let Some(waits) = command.take() else { return Poll::Pending };
-        if state.closed {
+        if state.door != Door::Open {
             // The queue is gone.
             self.ticket = None;
             return Poll::Ready(Err(waits));

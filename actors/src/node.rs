@@ -65,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) tasks: TaskTracker,
     system: ActorSystem,
     actors_stop_within: Duration,
+    pub(crate) entities_stop_within: Duration,
     commits: GroupCommit,
     /// Someone has begun to stop the node.
     stopping: AtomicBool,
@@ -139,8 +140,9 @@ impl Node {
     ///
     /// 1. The plain actors of its [system](Self::system) handle what waits in their mailboxes and stop, within
     ///    [a time](NodeBuilder::actors_stop_within). Entities are still there for them, and answer.
-    /// 2. The entities refuse new commands, finish what was decided, answer what waits with [`Failure::Stopping`], and take the
-    ///    snapshots that policies want at a stop. What their side effects now tell plain actors is a dead letter.
+    /// 2. The entities refuse new commands, carry out those that wait in their mailboxes, within
+    ///    [a time](NodeBuilder::entities_stop_within), answer the rest with [`Failure::Stopping`], and take the snapshots that policies
+    ///    want at a stop. What their side effects now tell plain actors is a dead letter.
     /// 3. All is on disk, and it returns.
     ///
     /// It waits as long as the journal takes to answer the commits on their way, and for queued side effects, each up to its

@@ -34,6 +34,8 @@ pub(crate) enum Input<A: PersistentActor> {
     },
     /// No command came for the idle time.
     Idle,
+    /// No command comes any more: carry out those that wait, then stop.
+    Drain,
     /// Stop: finish what was decided, refuse the rest.
     Stop,
     /// A command came in while the entity was being passivated.

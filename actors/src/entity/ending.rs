@@ -2,7 +2,7 @@
 
 use annals_journal::{JournalError, Timestamp};
 
-use super::{Action, Entity, Phase, Report, StopReason, Supervision};
+use super::{Action, Entity, Phase, Report, StopReason, Supervision, Told};
 use crate::{Failure, PersistentActor, RecoveryError};
 
 impl<A: PersistentActor> Entity<A> {
@@ -14,9 +14,24 @@ impl<A: PersistentActor> Entity<A> {
         }
     }
 
+    /// Stops when all that it was to finish is done. Who waits in the stash waits for a command that cannot come.
+    pub(super) fn stop_when_finished(&mut self, now: Timestamp) {
+        let finished = self.retry.is_empty()
+            && self.lost.is_none()
+            && match &self.phase {
+                Phase::Running(running) => running.is_quiet(),
+                // It leaves, or is woken again.
+                Phase::Stopped => false,
+                _ => true,
+            };
+        if finished {
+            self.stop(now);
+        }
+    }
+
     /// Stops once what was decided is durable; the rest is answered with a failure.
     pub(super) fn stop(&mut self, now: Timestamp) {
-        self.told_to_stop = true;
+        self.told = Told::Stop;
         match &mut self.phase {
             Phase::Running(running) => running.stop(now, &mut self.retry, &mut self.out),
             Phase::Pausing(_) => {
@@ -38,10 +53,10 @@ impl<A: PersistentActor> Entity<A> {
         if !matches!(self.phase, Phase::Stopped) {
             return;
         }
-        if self.told_to_stop {
-            self.halt(StopReason::Stopped, &self.stopping());
-        } else {
-            self.claim();
+        match self.told {
+            Told::GoOn => self.claim(),
+            Told::Finish if !self.retry.is_empty() => self.claim(),
+            Told::Finish | Told::Stop => self.halt(StopReason::Stopped, &self.stopping()),
         }
     }
 

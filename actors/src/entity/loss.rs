@@ -6,7 +6,7 @@ use annals_journal::{JournalError, SeqNr, Timestamp};
 
 use super::held::{Held, Lost};
 use super::running::Setback;
-use super::{Action, Entity, Phase, Report, RestartReason, StopReason};
+use super::{Action, Entity, Phase, Report, RestartReason, StopReason, Told};
 use crate::PersistentActor;
 use crate::plain::ActorFailure;
 
@@ -55,7 +55,7 @@ impl<A: PersistentActor> Entity<A> {
             self.halt(StopReason::Fenced, &failure);
             return;
         }
-        if self.told_to_stop && self.lost.is_none() {
+        if self.told == Told::Stop && self.lost.is_none() {
             self.halt(StopReason::Stopped, &self.stopping());
             return;
         }

@@ -19,6 +19,9 @@
 //! Commands that were decided and are not durable are *held*. When the state that they were decided on is thrown away, those
 //! whose events may be stored are *lost* until recovery has read the journal: then they are answered with the reply
 //! that they had, or decided again.
+//!
+//! Who is told to stop gracefully gets [`Input::Drain`] after the last command of the mailbox. It goes on, through setbacks and
+//! recoveries too, until nobody waits any more but in the stash, which nobody will open; then it stops.
 
 mod action;
 mod ending;
@@ -71,9 +74,18 @@ pub(crate) struct Entity<A: PersistentActor> {
     supervision: Option<Box<Supervision>>,
     /// A save is on its way.
     saving: bool,
-    /// It or its node stops, whatever comes.
-    told_to_stop: bool,
+    told: Told,
     out: Vec<Action<A>>,
+}
+
+/// Whether it, or its node, stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    GoOn,
+    /// No command comes any more; it stops when those that wait are carried out.
+    Finish,
+    /// It stops, whatever waits.
+    Stop,
 }
 
 /// What a recovery has met that is not over.
@@ -122,7 +134,7 @@ impl<A: PersistentActor> Entity<A> {
             setbacks: 0,
             supervision,
             saving: false,
-            told_to_stop: false,
+            told: Told::GoOn,
             out: Vec::new(),
         };
         entity.claim();
@@ -144,6 +156,7 @@ impl<A: PersistentActor> Entity<A> {
             Input::ChildFailed(failure) => self.child_failed(now, &failure),
             Input::Saved { stored } => self.saved(now, stored),
             Input::Idle => self.idle(now),
+            Input::Drain => self.told = self.told.max(Told::Finish),
             Input::Stop => self.stop(now),
             Input::WakeAgain => self.wake_again(),
         }
@@ -238,6 +251,9 @@ impl<A: PersistentActor> Entity<A> {
             && let Some(waiting) = self.retry.pop_front()
         {
             self.decide(now, waiting);
+        }
+        if self.told == Told::Finish {
+            self.stop_when_finished(now);
         }
         self.stop_when_quiet();
     }

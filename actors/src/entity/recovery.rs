@@ -6,7 +6,7 @@ use annals_journal::{EventDigest, Head, JournalError, Replayed, SeqNr, StoredEve
 use annals_snapshot::{Cadence, Snapshot, SnapshotError};
 
 use super::supervision::Sentence;
-use super::{Action, Entity, Phase, Report, Running, StopReason};
+use super::{Action, Entity, Phase, Report, Running, StopReason, Told};
 use crate::panic::message;
 use crate::{Failure, PersistentActor, RecoveryError};
 
@@ -67,7 +67,7 @@ impl<A: PersistentActor> Entity<A> {
         let failure = Failure::JournalUnavailable { reason };
         if now.since(since) < self.rules.bounds.patience {
             self.rest();
-        } else if self.lost.is_some() && !self.told_to_stop {
+        } else if self.lost.is_some() && self.told == Told::GoOn {
             // What may be stored must be settled, however long it takes; callers have their own time limits.
             self.refuse_waiting(&failure);
             self.out.push(Action::RefuseMailbox(failure));
@@ -328,7 +328,7 @@ impl<A: PersistentActor> Entity<A> {
                 running.leave(settled.after);
             }
         }
-        if self.told_to_stop {
+        if self.told == Told::Stop {
             self.stop(now);
         }
         if let Some(sentence) = self.supervision.as_mut().and_then(|so_far| so_far.recovered()) {

@@ -11,7 +11,7 @@ use crate::PersistentActor;
 pub(super) const STATES: [&str; 9] =
     ["Claiming", "Resting", "Loading", "Replaying", "Settling", "Running", "Leaving", "Pausing", "Stopped"];
 
-pub(super) const INPUTS: [&str; 21] = [
+pub(super) const INPUTS: [&str; 22] = [
     "command",
     "claimed",
     "superseded",
@@ -31,6 +31,7 @@ pub(super) const INPUTS: [&str; 21] = [
     "child failed",
     "saved",
     "idle",
+    "drain",
     "stop",
     "wake again",
 ];
@@ -77,6 +78,7 @@ pub(super) fn input<A: PersistentActor>(input: &Input<A>) -> &'static str {
         Input::ChildFailed(_) => "child failed",
         Input::Saved { .. } => "saved",
         Input::Idle => "idle",
+        Input::Drain => "drain",
         Input::Stop => "stop",
         Input::WakeAgain => "wake again",
     }

@@ -33,6 +33,7 @@ pub struct NodeBuilder {
     environment: Environment,
     system: Option<ActorSystem>,
     actors_stop_within: Duration,
+    entities_stop_within: Duration,
 }
 
 impl NodeBuilder {
@@ -47,6 +48,7 @@ impl NodeBuilder {
             environment: Environment::default(),
             system: None,
             actors_stop_within: Duration::from_secs(10),
+            entities_stop_within: Duration::from_secs(10),
         }
     }
 
@@ -106,6 +108,15 @@ impl NodeBuilder {
         self
     }
 
+    /// How long entities may carry out the commands that wait for them when the node stops, or when one
+    /// [is stopped](crate::EntityRef::stop); default 10 s. Those that wait longer are refused with
+    /// [`Failure::Stopping`](crate::Failure::Stopping).
+    #[must_use]
+    pub fn entities_stop_within(mut self, limit: Duration) -> Self {
+        self.entities_stop_within = limit;
+        self
+    }
+
     /// Takes the time from elsewhere, for tests.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -149,6 +160,7 @@ impl NodeBuilder {
             tasks: TaskTracker::new(),
             system: self.system.unwrap_or_else(|| ActorSystem::new(&self.name)),
             actors_stop_within: self.actors_stop_within,
+            entities_stop_within: self.entities_stop_within,
             commits,
             stopping: AtomicBool::new(false),
             stopped: CancellationToken::new(),
@@ -172,6 +184,7 @@ impl fmt::Debug for NodeBuilder {
             .field("recovery_timeout", &self.recovery_timeout)
             .field("ask_timeout", &self.ask_timeout)
             .field("actors_stop_within", &self.actors_stop_within)
+            .field("entities_stop_within", &self.entities_stop_within)
             .field("group_commit", &self.commits)
             .finish_non_exhaustive()
     }

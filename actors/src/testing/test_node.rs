@@ -197,7 +197,7 @@ impl TestNode {
     /// Whether an entity is in memory.
     pub fn is_active<A: PersistentActor>(&self, entity_id: &str) -> bool {
         let id = persistence_id::<A>(entity_id);
-        self.node().entities::<A>().is_some_and(|entities| entities.is_active(&id))
+        self.node().entities::<A>().is_some_and(|entities| entities.inbox(&id, entities.hash(&id)).is_some())
     }
 
     async fn start_again(&self) {

@@ -111,7 +111,9 @@ impl Bench {
             } else if self.owner.can_leave() {
                 self.owner.leave(self.now);
             } else if self.owner.must_tell() {
-                self.owner.tell_to_stop(self.now);
+                self.owner.tell_to_stop();
+            } else if self.owner.can_finish() {
+                self.owner.finish(self.now);
             } else {
                 return;
             }
@@ -205,7 +207,7 @@ fn a_node_that_stops_while_an_entity_is_passivated_stops_it() {
     // It is stopped and will start again for the stash, once its side effect has run.
     assert!(bench.owner.can_run_effect() && !bench.owner.can_leave());
     bench.owner.stop_node();
-    bench.owner.tell_to_stop(bench.now);
+    bench.owner.tell_to_stop();
     bench.go_on();
     assert!(!bench.owner.has_entity());
     assert!(matches!(stashed.0.try_recv(), Ok(Err(AskError::Failed(Failure::Stopping { .. })))));

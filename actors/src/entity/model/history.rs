@@ -24,8 +24,12 @@ pub(super) struct Operation {
     pub(super) response: Option<Response<Ledger, Do>>,
     /// Its owner crashed.
     pub(super) orphaned: bool,
+    /// It came into the mailbox.
+    pub(super) accepted: bool,
     /// Its owner had been told to stop when it was answered.
     pub(super) owner_stops: bool,
+    /// And had no more time for what waited.
+    pub(super) cut_short: bool,
 }
 
 impl Operation {
@@ -207,7 +211,8 @@ fn check_decision(what: What, state: &Ledger, events: u64) -> Result<(), String>
     if fits { Ok(()) } else { Err(format!("it persisted {events} events on {state:?}")) }
 }
 
-/// That an entity stops is answered when its node was told to, or one of its commands said so and was carried out.
+/// That an entity stops is answered when its node was told to, or one of its commands said so and was carried out. What waited when
+/// the node was told is carried out, unless there is no time.
 fn check_stops(operations: &[Operation], places: &HashMap<u32, (u64, u64)>) -> Result<(), String> {
     let stopped_by: Vec<u64> = operations
         .iter()
@@ -216,11 +221,20 @@ fn check_stops(operations: &[Operation], places: &HashMap<u32, (u64, u64)>) -> R
         .map(|(_, operation)| operation.owner)
         .collect();
     for (command, operation) in operations.iter().enumerate() {
-        if let Some(Err(AskError::Failed(Failure::Stopping { .. }))) = operation.response
-            && !operation.owner_stops
-            && !stopped_by.contains(&operation.owner)
-        {
+        let refused = matches!(operation.response, Some(Err(AskError::Failed(Failure::Stopping { .. }))));
+        if !refused || stopped_by.contains(&operation.owner) {
+            continue;
+        }
+        if !operation.owner_stops {
             return Err(format!("nobody stops its owner: {}", describe(command, operation, None)));
+        }
+        // Who is put aside waits for a command that cannot come any more.
+        let aside = matches!(operation.what, What::AddWhenOpen);
+        if operation.accepted && !operation.cut_short && !aside {
+            return Err(format!(
+                "it waited when its owner was to finish: {}",
+                describe(command, operation, None)
+            ));
         }
     }
     Ok(())

@@ -45,11 +45,20 @@ pub(super) struct Owner {
     left_alone: Option<(Failure, Timestamp, Option<Box<Supervision>>)>,
     /// Told to stop: takes no more commands.
     pub(super) stopping: bool,
-    told: bool,
+    draining: Draining,
     /// What its clock differs by, in microseconds.
     skew: u64,
     flaw: Flaw,
     pub(super) seen: Vec<Happened>,
+}
+
+/// How far it is with what it finishes before it stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Draining {
+    No,
+    Mailbox,
+    Entity,
+    CutShort,
 }
 
 /// What the world must know.
@@ -132,7 +141,7 @@ impl Owner {
             pauses_until: None,
             left_alone: None,
             stopping: false,
-            told: false,
+            draining: Draining::No,
             skew,
             flaw,
             seen: Vec::new(),
@@ -187,12 +196,35 @@ impl Owner {
 
     /// Whether the entity has yet to hear that the node stops.
     pub(super) fn must_tell(&self) -> bool {
-        self.stopping && !self.told && self.entity.is_some()
+        self.stopping && self.draining == Draining::No && self.entity.is_some()
     }
 
-    pub(super) fn tell_to_stop(&mut self, now: Timestamp) {
-        self.told = true;
+    pub(super) fn tell_to_stop(&mut self) {
+        self.draining = Draining::Mailbox;
+    }
+
+    /// Whether nothing is left in the mailbox, and the entity has yet to hear of that.
+    pub(super) fn can_finish(&self) -> bool {
+        self.draining == Draining::Mailbox && self.mailbox.is_empty() && self.entity.is_some()
+    }
+
+    pub(super) fn finish(&mut self, now: Timestamp) {
+        self.draining = Draining::Entity;
+        self.input(now, Input::Drain);
+    }
+
+    pub(super) fn can_be_cut_short(&self) -> bool {
+        matches!(self.draining, Draining::Mailbox | Draining::Entity) && self.entity.is_some()
+    }
+
+    /// Its time is up.
+    pub(super) fn cut_short(&mut self, now: Timestamp) {
+        self.draining = Draining::CutShort;
         self.input(now, Input::Stop);
+    }
+
+    pub(super) fn is_cut_short(&self) -> bool {
+        self.draining == Draining::CutShort
     }
 
     pub(super) fn answered(&mut self, answers: Vec<Answer>) {

@@ -40,6 +40,8 @@ pub(super) struct Tally {
     pub(super) gave_up: u64,
     pub(super) never_known: u64,
     pub(super) node_stops: u64,
+    pub(super) finished: u64,
+    pub(super) cut_short: u64,
     pub(super) snapshots_thrown_away: u64,
 }
 
@@ -105,6 +107,6 @@ impl Tally {
         all!(commands done rejected failed not_known unknown refused landed_late refused_late failed_reads crashes
             maintained recoveries from_snapshot unreadable saves failed_saves spoiled deletions settling verified
             conflicts superseded fenced unknown_restarts panics failed_children given_up left_alone passivated passivated_while_needed stops gave_up
-            node_stops snapshots_thrown_away never_known)
+            node_stops finished cut_short snapshots_thrown_away never_known)
     }
 }

@@ -257,7 +257,15 @@ impl World {
                     self.retire(at);
                 }
             }
-            Act::Tell(at) => self.owners[at].1.tell_to_stop(now),
+            Act::Tell(at) => self.owners[at].1.tell_to_stop(),
+            Act::Finish(at) => {
+                self.tally.finished += 1;
+                self.owners[at].1.finish(now);
+            }
+            Act::CutShort(at) => {
+                self.tally.cut_short += 1;
+                self.owners[at].1.cut_short(now);
+            }
             Act::LandLate(at) => self.land_late(at),
             Act::DropLate(at) => {
                 self.late.swap_remove(at);
@@ -358,7 +366,9 @@ impl World {
             progress,
             response: None,
             orphaned: false,
+            accepted: true,
             owner_stops: false,
+            cut_short: false,
         };
         let name = *name;
         self.tally.commands += 1;
@@ -367,6 +377,7 @@ impl World {
             Ok(()) => self.pending.push(command),
             Err(failure) => {
                 operation.answer = None;
+                operation.accepted = false;
                 operation.owner_stops = owner.stopping;
                 operation.response = Some(Err(AskError::Failed(failure)));
             }

@@ -15,16 +15,16 @@ use crate::plain::ActorFailure;
 const TABLE: [(&str, [char; INPUTS.len()]); STATES.len()] = [
     //             command, claimed, superseded, fenced, claim failed, rested,
     //                 a snapshot, no snapshot, load failed, event, deleted, replay ended, replay failed,
-    //                     stored, not stored, worked, child failed, saved, idle, stop, wake again
-    ("Claiming",  ['m', '+', '+', '+', '+', 'r',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', '+', 'i', '+', 's']),
-    ("Resting",   ['m', 'c', 'c', 'c', 'c', '+',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', '+', 'i', '+', 's']),
-    ("Loading",   ['m', 'c', 'c', 'c', 'c', 'r',  '+', '+', '+', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', '+', 'i', '+', 's']),
-    ("Replaying", ['m', 'c', 'c', 'c', 'c', 'r',  'l', 'l', 'l', '+', '+', '+', '+',  'w', 'w', 'a', '+', '+', 'i', '+', 's']),
-    ("Settling",  ['m', 'c', 'c', 'c', 'c', 'r',  'l', 'l', 'l', '+', '+', '+', '+',  'w', 'w', 'a', '+', '+', 'i', '+', 's']),
-    ("Running",   ['+', 'c', 'c', 'c', 'c', 'r',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  '+', '+', '+', '+', '+', '+', '+', 's']),
-    ("Leaving",   ['m', 'c', 'c', 'c', 'c', '+',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  '+', '+', 'a', '+', '+', 'i', '+', 's']),
-    ("Pausing",   ['m', 'c', 'c', 'c', 'c', '+',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', '+', 'i', '+', 's']),
-    ("Stopped",   ['m', 'c', 'c', 'c', 'c', 'r',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', '+', 'i', '+', '+']),
+    //                     stored, not stored, worked, child failed, saved, idle, drain, stop, wake again
+    ("Claiming",  ['m', '+', '+', '+', '+', 'r',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', '+', 'i', '+', '+', 's']),
+    ("Resting",   ['m', 'c', 'c', 'c', 'c', '+',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', '+', 'i', '+', '+', 's']),
+    ("Loading",   ['m', 'c', 'c', 'c', 'c', 'r',  '+', '+', '+', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', '+', 'i', '+', '+', 's']),
+    ("Replaying", ['m', 'c', 'c', 'c', 'c', 'r',  'l', 'l', 'l', '+', '+', '+', '+',  'w', 'w', 'a', '+', '+', 'i', '+', '+', 's']),
+    ("Settling",  ['m', 'c', 'c', 'c', 'c', 'r',  'l', 'l', 'l', '+', '+', '+', '+',  'w', 'w', 'a', '+', '+', 'i', '+', '+', 's']),
+    ("Running",   ['+', 'c', 'c', 'c', 'c', 'r',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  '+', '+', '+', '+', '+', '+', '+', '+', 's']),
+    ("Leaving",   ['m', 'c', 'c', 'c', 'c', '+',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  '+', '+', 'a', '+', '+', 'i', '+', '+', 's']),
+    ("Pausing",   ['m', 'c', 'c', 'c', 'c', '+',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', '+', 'i', '+', '+', 's']),
+    ("Stopped",   ['m', 'c', 'c', 'c', 'c', 'r',  'l', 'l', 'l', 'e', 'e', 'e', 'e',  'w', 'w', 'a', '+', '+', 'i', '+', '+', '+']),
 ];
 
 fn why(letter: char) -> &'static str {
@@ -51,6 +51,7 @@ fn each_cell_of_the_table_is_exercised_or_impossible() {
     pauses_that_end_late();
     stops_that_come_late();
     children_that_fail();
+    drains();
     let seen = take();
     let wrong: Vec<_> = TABLE.iter().flat_map(|(state, row)| look(state, row, &seen)).collect();
     assert_eq!(wrong, Vec::<String>::new());
@@ -92,6 +93,14 @@ fn settling() {
     settled(Input::Replayed(Err(unavailable())));
     settled(Input::Saved { stored: true });
     settled(Input::Stop);
+    settled(Input::Drain);
+}
+
+fn drains() {
+    // Claiming, loading, replaying, pausing.
+    for steps in 0..4 {
+        panicked(steps).step(Input::Drain);
+    }
 }
 
 /// Running, with one event and its snapshot on the way.

@@ -26,6 +26,8 @@ pub(super) enum Act {
     Effect(usize),
     Leave(usize),
     Tell(usize),
+    Finish(usize),
+    CutShort(usize),
     LandLate(usize),
     DropLate(usize),
     LandLateSave(usize),
@@ -139,6 +141,12 @@ impl World {
         }
         if owner.must_tell() {
             acts.push((300, Act::Tell(at)));
+        }
+        if owner.can_finish() {
+            acts.push((300, Act::Finish(at)));
+        }
+        if owner.can_be_cut_short() {
+            acts.push((fault(30), Act::CutShort(at)));
         }
         if self.tally.crashes < 5 {
             acts.push((fault(plan.crash), Act::Crash(at)));

@@ -197,7 +197,9 @@ impl World {
                     progress,
                     response: Some(Ok(seen)),
                     orphaned: true,
+                    accepted: true,
                     owner_stops: false,
+                    cut_short: false,
                 });
             }
         }

@@ -3,7 +3,7 @@
 use super::World;
 use crate::entity::model::history::{Operation, check_answer, describe, has_effect};
 use crate::entity::model::ledger::{Ledger, Seen, What};
-use crate::entity::model::owner::Happened;
+use crate::entity::model::owner::{Happened, Owner};
 use crate::entity::{Report, RestartReason, StopReason};
 use crate::{AskError, Failure};
 
@@ -40,8 +40,9 @@ impl World {
     pub(super) fn answered(&mut self, command: usize) -> Result<(), String> {
         self.pending.retain(|pending| *pending != command);
         let name = self.operations[command].owner;
-        let stopping = self.owners.iter().any(|(other, owner)| *other == name && owner.stopping);
-        self.operations[command].owner_stops = stopping;
+        let owner = self.owners.iter().find(|(other, _)| *other == name).map(|(_, owner)| owner);
+        self.operations[command].owner_stops = owner.is_some_and(|owner| owner.stopping);
+        self.operations[command].cut_short = owner.is_some_and(Owner::is_cut_short);
         let operation = &self.operations[command];
         let split = self.plan.split;
         self.tally.answer(operation);
