@@ -1,4 +1,7 @@
-use annals::prelude::{Kind, SnapshotPolicy};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use annals::prelude::{Kind, Retention, SnapshotPolicy};
 
 use crate::bank::{Account, Book, balance, bank, files, killed_bank, node};
 use crate::program::annals;
@@ -46,4 +49,37 @@ async fn an_application_goes_on_while_it_is_looked_at() {
     database.close().await;
     let after = tokio::task::spawn_blocking(move || balance(&here, "bank.db", "alice")).await.unwrap();
     assert_eq!(after, cents);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_found_while_owners_delete_events_and_snapshots() {
+    let home = tempfile::tempdir().unwrap();
+    let here = home.path().to_owned();
+    let kind =
+        Kind::new().snapshots(SnapshotPolicy::every_events(2)).retention(Retention::keep(1).delete_events());
+    let (node, database) = node(&here, "bank.db", kind).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..8)
+        .map(|number| {
+            let account = node.entity::<Account>(&number.to_string());
+            let stop = Arc::clone(&stop);
+            tokio::spawn(async move {
+                while !stop.load(Ordering::Relaxed) {
+                    account.ask(Book { cents: 1, with: "x".into() }).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    for _ in 0..12 {
+        let here = here.clone();
+        let run =
+            tokio::task::spawn_blocking(move || annals(&here, &["verify", "--journal", "sqlite://bank.db"]));
+        run.await.unwrap().exits(0);
+    }
+    stop.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    node.shutdown().await;
+    database.close().await;
 }

@@ -5,6 +5,7 @@
 mod bank;
 mod program;
 
+mod any_journal;
 mod documentation;
 mod exit_codes;
 mod export_import;
