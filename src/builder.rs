@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use annals_actors::plain::ActorSystem;
 use annals_actors::{Kind, Node, NodeBuilder, PersistentActor, Stores};
-use annals_journal::{GroupCommitSettings, OpenJournalError};
+use annals_journal::{GroupCommitSettings, OpenJournal, OpenJournalError};
 use annals_snapshot::OpenStoreError;
 
 /// The door: `Annals::builder("bank").journal("sqlite://bank.db").entity::<Account>().start().await`.
@@ -31,7 +31,8 @@ enum Choice {
 }
 
 impl Builder {
-    /// Chooses journal and snapshot store by a URL: `sqlite://path` or `memory:`.
+    /// Chooses journal and snapshot store by a URL: `sqlite://path` or `memory:`. [`Node::shutdown`] closes them, so that a SQLite file is
+    /// whole without its write-ahead log.
     pub fn journal(mut self, url: impl Into<String>) -> Self {
         self.journal = Choice::Url(url.into());
         self
@@ -104,12 +105,22 @@ impl Builder {
     /// # Errors
     /// [`StartError`] says what is wrong and what to do.
     pub async fn start(self) -> Result<Node, StartError> {
-        let stores = match self.journal {
-            Choice::None => return Err(StartError::NoJournal),
-            Choice::Stores(stores) => stores,
-            Choice::Url(url) => open(&url).await?,
-        };
-        Ok(self.node.start(stores).await?)
+        match self.journal {
+            Choice::None => Err(StartError::NoJournal),
+            Choice::Stores(stores) => Ok(self.node.start(stores).await?),
+            Choice::Url(url) => {
+                let (stores, opened) = open(&url).await?;
+                let closes = opened.clone();
+                let node = self.node.after_stop(async move { closes.close().await });
+                match node.start(stores).await {
+                    Ok(node) => Ok(node),
+                    Err(error) => {
+                        opened.close().await;
+                        Err(error.into())
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -120,10 +131,11 @@ impl fmt::Debug for Builder {
 }
 
 /// The stores of a URL: snapshots live beside the events.
-async fn open(url: &str) -> Result<Stores, StartError> {
+async fn open(url: &str) -> Result<(Stores, OpenJournal), StartError> {
     let opened = annals_journal::open(url).await?;
     let snapshots = annals_snapshot::open_beside(&opened).await?;
-    Ok(Stores { journal: opened.journal, records: opened.records, snapshots })
+    let (journal, records) = (opened.journal.clone(), opened.records.clone());
+    Ok((Stores { journal, records, snapshots }, opened))
 }
 
 /// Why a node did not start.

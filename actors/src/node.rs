@@ -5,13 +5,15 @@ pub use builder::{NodeBuilder, StartError};
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use annals_journal::{Epoch, GroupCommit, Journal, PersistenceId, Records, WriterId};
 use annals_snapshot::{SnapshotKeeper, SnapshotStore};
+use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -66,6 +68,8 @@ pub(crate) struct Shared {
     system: ActorSystem,
     actors_stop_within: Duration,
     pub(crate) entities_stop_within: Duration,
+    /// Taken by the one that stops the node.
+    after_stop: Mutex<Option<BoxFuture<'static, ()>>>,
     commits: GroupCommit,
     /// Someone has begun to stop the node.
     stopping: AtomicBool,
@@ -143,7 +147,7 @@ impl Node {
     /// 2. The entities refuse new commands, carry out those that wait in their mailboxes, within
     ///    [a time](NodeBuilder::entities_stop_within), answer the rest with [`Failure::Stopping`], and take the snapshots that policies
     ///    want at a stop. What their side effects now tell plain actors is a dead letter.
-    /// 3. All is on disk, and it returns.
+    /// 3. All is on disk; the stores that the node itself has opened, by a URL, are closed, for at most 10 s; and it returns.
     ///
     /// It waits as long as the journal takes to answer the commits on their way, and for queued side effects, each up to its
     /// kind's work limit: put a time limit around it (`tokio::time::timeout`) where the process must end. What is cut off then is
@@ -165,6 +169,9 @@ impl Node {
         stopped.cancelled().await;
     }
 }
+
+/// How long closing the stores may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 
 impl Shared {
     /// Refuses commands from now on, and has the entities stop.
@@ -195,6 +202,12 @@ impl Shared {
         self.tasks.close();
         self.tasks.wait().await;
         self.commits.shutdown().await;
+        let after_stop = self.after_stop.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(after_stop) = after_stop
+            && timeout(CLOSE_LIMIT, after_stop).await.is_err()
+        {
+            tracing::warn!(node = self.name, limit = ?CLOSE_LIMIT, "the stores were not closed in time: they are left as by a crash");
+        }
         tracing::info!(node = self.name, "node stopped");
     }
 

@@ -5,6 +5,8 @@
 mod probe;
 
 use std::future::IntoFuture;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use annals_actors::plain::Mailbox;
@@ -257,4 +259,25 @@ async fn retention_deletes_what_a_snapshot_covers_and_recovery_still_works() {
     let second = Node::builder("n").kind(kind()).start(stores).await.unwrap();
     let notes = second.entity::<Probe>("a").ask(Notes).await.unwrap();
     assert_eq!(notes, (0..23).map(|n| n.to_string()).collect::<Vec<_>>());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_to_be_done_after_a_stop_is_done_last_and_for_a_bounded_time() {
+    let closed = Arc::new(AtomicBool::new(false));
+    let builder = || Node::builder("n").entity::<Probe>();
+    let closes = Arc::clone(&closed);
+    let node = builder()
+        .after_stop(async move { closes.store(true, Ordering::SeqCst) })
+        .start(stores())
+        .await
+        .unwrap();
+    node.entity::<Probe>("a").ask(Note("x".into())).await.unwrap();
+    assert!(!closed.load(Ordering::SeqCst), "not before the node has stopped");
+    node.shutdown().await;
+    assert!(closed.load(Ordering::SeqCst));
+
+    let hangs = builder().after_stop(std::future::pending()).start(stores()).await.unwrap();
+    let began = tokio::time::Instant::now();
+    hangs.shutdown().await;
+    assert!(began.elapsed() >= Duration::from_secs(10) && began.elapsed() < Duration::from_secs(12));
 }

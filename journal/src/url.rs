@@ -110,6 +110,21 @@ pub struct OpenJournal {
     pub database: Option<sqlite::Database>,
 }
 
+impl OpenJournal {
+    /// Finishes what is queued and closes the journal, with all that is kept in the same file; whoever asks afterwards is told so.
+    ///
+    /// A SQLite file that nobody else has open then needs no write-ahead log any more: a copy of it alone is whole.
+    ///
+    /// # Cancel safety
+    /// Closing goes on when the future is dropped.
+    pub async fn close(&self) {
+        #[cfg(feature = "sqlite")]
+        if let Some(database) = &self.database {
+            database.close().await;
+        }
+    }
+}
+
 #[cfg(feature = "sqlite")]
 impl OpenJournal {
     fn in_sqlite(journal: sqlite::SqliteJournal) -> Self {

@@ -49,6 +49,25 @@ fn a_repeated_request_gets_its_first_answer_also_after_a_restart() {
 }
 
 #[test]
+fn after_a_clean_stop_the_file_alone_is_whole() {
+    let (bank, folder, file) = open();
+    let mut client = Client::new(bank.address);
+    deposit(&mut client, "alice", 500, "a-1").answer();
+    let before = client.get("/accounts/alice").unwrap().answer();
+    bank.terminate();
+    assert!(bank.wait().success());
+    for rest in ["-wal", "-shm"] {
+        let mut name = file.as_os_str().to_owned();
+        name.push(rest);
+        assert!(!std::path::Path::new(&name).exists(), "{name:?} was left");
+    }
+    let copy = folder.path().join("copy.db");
+    std::fs::copy(&file, &copy).unwrap();
+    let bank = Bank::start(&copy);
+    assert_eq!(Client::new(bank.address).get("/accounts/alice").unwrap().answer(), before);
+}
+
+#[test]
 fn first_answers_survive_a_snapshot() {
     const REQUESTS: u64 = 1_100; // more than are remembered whatever their age, and more than two snapshots apart
     let (bank, _folder, file) = open();

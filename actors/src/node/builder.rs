@@ -1,8 +1,8 @@
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use annals_journal::{
@@ -10,6 +10,7 @@ use annals_journal::{
 };
 use annals_migrations::{DuplicateManifest, ManifestRegistry, Role, SchemaError, StateAdapter};
 use annals_snapshot::SnapshotKeeper;
+use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -34,6 +35,7 @@ pub struct NodeBuilder {
     system: Option<ActorSystem>,
     actors_stop_within: Duration,
     entities_stop_within: Duration,
+    after_stop: Option<BoxFuture<'static, ()>>,
 }
 
 impl NodeBuilder {
@@ -49,6 +51,7 @@ impl NodeBuilder {
             system: None,
             actors_stop_within: Duration::from_secs(10),
             entities_stop_within: Duration::from_secs(10),
+            after_stop: None,
         }
     }
 
@@ -117,6 +120,14 @@ impl NodeBuilder {
         self
     }
 
+    /// Has something done when [`Node::shutdown`] has stopped all else, such as closing the stores; for at most 10 s, after which the log has a
+    /// warning. It is never polled before, nor when the node is only dropped.
+    #[must_use]
+    pub fn after_stop(mut self, close: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.after_stop = Some(Box::pin(close));
+        self
+    }
+
     /// Takes the time from elsewhere, for tests.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -161,6 +172,7 @@ impl NodeBuilder {
             system: self.system.unwrap_or_else(|| ActorSystem::new(&self.name)),
             actors_stop_within: self.actors_stop_within,
             entities_stop_within: self.entities_stop_within,
+            after_stop: Mutex::new(self.after_stop),
             commits,
             stopping: AtomicBool::new(false),
             stopped: CancellationToken::new(),
