@@ -2,7 +2,7 @@ use clap::{Parser, Subcommand};
 
 use crate::{events, export, import, inspect, keys, verify};
 
-/// Looks at a journal of Annals, moves it, checks it, and cares for its keys.
+/// Looks at a journal of Annals, moves it, and checks it.
 #[derive(Debug, Parser)]
 #[command(name = "annals", version, after_help = EXIT_CODES)]
 pub struct Arguments {

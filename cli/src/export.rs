@@ -161,7 +161,7 @@ impl Export<'_> {
     fn event(&mut self, envelope: &Envelope) -> anyhow::Result<Envelope> {
         if envelope.key_id.is_some() {
             bail!(
-                "{} {:?} is sealed: give the keys of the journal",
+                "{} {:?} is sealed, and this build opens no sealed events: run a newer build",
                 envelope.persistence_id,
                 envelope.seq_nr
             );
@@ -177,7 +177,7 @@ impl Export<'_> {
     fn snapshot(&mut self, snapshot: Snapshot, last_event: Option<EventDigest>) -> anyhow::Result<()> {
         if snapshot.key_id.is_some() {
             bail!(
-                "snapshot {:?} of {} is sealed: give the keys of the journal",
+                "snapshot {:?} of {} is sealed, and this build opens none: run a newer build",
                 snapshot.seq_nr,
                 snapshot.persistence_id
             );

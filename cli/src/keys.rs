@@ -2,7 +2,7 @@ mod generate;
 
 use crate::exit::Exit;
 
-/// Make and care for the keys of encrypted journals.
+/// Make master keys.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {

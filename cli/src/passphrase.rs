@@ -5,7 +5,7 @@ use std::str::FromStr;
 use anyhow::bail;
 use zeroize::Zeroizing;
 
-/// Where a passphrase is: `passphrase:env:NAME`, the spelling that `--keys` has too.
+/// Where a passphrase is: `passphrase:env:NAME`.
 ///
 /// It is not taken from the command line, which every user of the machine can read.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -74,7 +74,7 @@ impl Entity {
         let seq_nr = event.seq_nr;
         if event.key_id.is_some() {
             return Ok(Next::Refuse(format!(
-                "{seq_nr:?} is sealed under a key of the journal that it comes from; export it with the keys of that journal"
+                "{seq_nr:?} is sealed under a key of the journal that it comes from; export it so that its payload is plain"
             )));
         }
         if seq_nr != self.next {

@@ -11,7 +11,7 @@ use crate::exit::Exit;
 /// Make a ring of master keys, or add a key to one.
 ///
 /// A ring is JSON: {"active":2,"keys":{"1":"…","2":"…"}}, each key 32 random bytes in base64. The new key becomes the active one. Old keys
-/// stay: remove one only when `annals keys status` says that nothing needs it. The file can be read by its owner alone, and is replaced
+/// stay: whoever removes one can never read again what needs it. The file can be read by its owner alone, and is replaced
 /// in one step, so that an application that watches it never sees a half of it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]

@@ -163,7 +163,7 @@ fn check(path: &Path, key: Option<&AnchorKey>) -> anyhow::Result<u64> {
         heading.annals_anchor
     );
     if heading.key && key.is_none() {
-        bail!("it is sealed with a key of the journal: give --keys");
+        bail!("it is sealed with a key of the journal, and this build has none: run a newer build");
     }
     if !heading.key && key.is_some() {
         bail!(
@@ -264,7 +264,7 @@ mod tests {
         assert!(AnchorReader::open(&path, key.as_ref()).is_ok());
         let refused =
             |key: Option<AnchorKey>| format!("{:#}", AnchorReader::open(&path, key.as_ref()).unwrap_err());
-        assert!(refused(None).contains("--keys"));
+        assert!(refused(None).contains("with a key of the journal"));
         assert!(refused(Some(Zeroizing::new([2; 32]))).contains("seal does not match"));
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().collect();
