@@ -160,7 +160,7 @@ fn gone_since(entry: &Entry) -> Option<Finding> {
 /// What SQLite says of its file.
 async fn file(stores: &Stores) -> Vec<Finding> {
     let Some(database) = stores.database() else { return Vec::new() };
-    let checked = database.read(|conn| {
+    let checked = database.scan(|conn| {
         conn.prepare("PRAGMA quick_check")?
             .query_map((), |row| row.get::<_, String>(0))?
             .collect::<Result<Vec<_>, _>>()

@@ -31,6 +31,7 @@ mod heads;
 mod job;
 mod pages;
 mod readers;
+mod reading;
 mod records;
 mod replay;
 mod stream;

@@ -9,7 +9,7 @@ use super::connection::Closing;
 use super::failure::unavailable;
 use super::heads::Heads;
 use super::job::Task;
-use super::readers::{CLOSED, Readers};
+use super::readers::{CLOSED, Readers, stopped};
 use super::schema;
 use super::writer::{Message, Writer};
 use super::{Durability, OpenError, Options, Schema};
@@ -143,10 +143,11 @@ impl Database {
         })
     }
 
-    /// Runs a job that reads on a blocking thread: all its statements see one state of the file, and everything that was
+    /// Runs a short job that reads on a blocking thread: all its statements see one state of the file, and everything that was
     /// answered before the call. It cannot write.
     ///
-    /// While it runs the write-ahead log cannot start anew, so long readings should be several jobs.
+    /// Jobs that wait at the same time share a transaction and a thread, one after the other, so it should take milliseconds at
+    /// most. One that takes long belongs into [`Database::scan`].
     ///
     /// # Errors
     /// [`JournalError::Unavailable`] and [`JournalError::Corrupt`].
@@ -155,12 +156,35 @@ impl Database {
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        self.readers.read(job).await
+        self.read_now(job).await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// The same for a job that may take long: it has a thread and a transaction of its own, when one of [`Options::readers`] is free.
+    ///
+    /// While it runs the write-ahead log cannot start anew, so what takes very long should be several jobs.
+    ///
+    /// # Errors
+    /// As [`Database::read`].
+    pub async fn scan<T, F>(&self, job: F) -> Result<T, JournalError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.readers.scan(job).await
+    }
+
+    /// As [`Database::read`], on its way when this returns. The receiver errs when the runtime goes away.
+    pub(super) fn read_now<T, F>(&self, job: F) -> oneshot::Receiver<Result<T, JournalError>>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        self.readers.read(job)
     }
 
     /// Finishes what is queued and closes the connections; whoever asks afterwards is told so.
     pub async fn close(&self) {
-        self.readers.close();
+        self.readers.close().await;
         let (closed, done) = oneshot::channel();
         let Some(jobs) = &self.jobs else { return };
         if jobs.send(Message::Close(closed)).await.is_ok() {

@@ -110,7 +110,7 @@ impl Journal for SqliteJournal {
 
     async fn events_by_tag(&self, tag: &Tag, after: Offset, limit: usize) -> Result<Page, JournalError> {
         let tag = tag.clone();
-        self.database.read(move |conn| pages::by_tag(conn, &tag, after, limit)).await?
+        self.database.scan(move |conn| pages::by_tag(conn, &tag, after, limit)).await?
     }
 
     async fn events_by_slice(
@@ -119,7 +119,7 @@ impl Journal for SqliteJournal {
         after: Offset,
         limit: usize,
     ) -> Result<Page, JournalError> {
-        self.database.read(move |conn| pages::by_slice(conn, slices, after, limit)).await?
+        self.database.scan(move |conn| pages::by_slice(conn, slices, after, limit)).await?
     }
 
     async fn persistence_ids(
@@ -128,7 +128,7 @@ impl Journal for SqliteJournal {
         limit: usize,
     ) -> Result<Vec<PersistenceId>, JournalError> {
         let after = after.cloned();
-        self.database.read(move |conn| pages::persistence_ids(conn, after.as_ref(), limit)).await
+        self.database.scan(move |conn| pages::persistence_ids(conn, after.as_ref(), limit)).await
     }
 
     fn limits(&self) -> Limits {

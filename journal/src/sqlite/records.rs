@@ -36,7 +36,7 @@ impl Records for SqliteJournal {
         limit: usize,
     ) -> Result<Vec<(RecordKey, Record)>, JournalError> {
         let (prefix, after) = (prefix.to_owned(), after.cloned());
-        self.database().read(move |conn| list(conn, &prefix, after.as_ref(), limit)).await
+        self.database().scan(move |conn| list(conn, &prefix, after.as_ref(), limit)).await
     }
 }
 

@@ -4,11 +4,12 @@ use std::task::{Context, Poll, ready};
 use std::vec;
 
 use bytes::{Bytes, BytesMut};
-use futures::future::{BoxFuture, FutureExt};
+use futures::future::FutureExt;
 use futures::stream::{BoxStream, StreamExt};
 use rusqlite::{Connection, params};
+use tokio::sync::oneshot;
 
-use super::failure::unavailable;
+use super::readers::stopped;
 use super::stream::{Stream, seq_nr, stored_seq_nr};
 use super::{Database, offset};
 use crate::envelope::Sequence;
@@ -34,8 +35,8 @@ struct Replay {
 enum Next {
     /// To be read when somebody asks.
     Rest(Rest),
-    /// On its way.
-    Reading(BoxFuture<'static, Result<Read, JournalError>>),
+    /// On its way, also when nobody polls.
+    Reading(oneshot::Receiver<Result<Read, JournalError>>),
     /// The page in hand is the last.
     Nothing,
 }
@@ -104,39 +105,30 @@ impl futures::Stream for Replay {
             match &mut replay.next {
                 Next::Nothing => return Poll::Ready(None),
                 &mut Next::Rest(rest) => {
-                    replay.next = Next::Reading(replay.read(rest, BytesMut::new()).boxed());
+                    replay.next = replay.read(rest, BytesMut::new());
                 }
-                Next::Reading(reading) => match ready!(reading.as_mut().poll(context)) {
-                    Ok(Read { page, rest }) => {
-                        let worked_on = std::mem::replace(&mut replay.page, page);
-                        replay.next =
-                            rest.map_or(Next::Nothing, |rest| replay.read_ahead(rest, worked_on.memory()));
+                Next::Reading(reading) => {
+                    match ready!(reading.poll_unpin(context)).unwrap_or_else(|_| Err(stopped())) {
+                        Ok(Read { page, rest }) => {
+                            let worked_on = std::mem::replace(&mut replay.page, page);
+                            replay.next =
+                                rest.map_or(Next::Nothing, |rest| replay.read(rest, worked_on.memory()));
+                        }
+                        Err(error) => {
+                            replay.next = Next::Nothing;
+                            return Poll::Ready(Some(Err(error)));
+                        }
                     }
-                    Err(error) => {
-                        replay.next = Next::Nothing;
-                        return Poll::Ready(Some(Err(error)));
-                    }
-                },
+                }
             }
         }
     }
 }
 
 impl Replay {
-    /// Begins at once, also when nobody polls.
-    fn read_ahead(&self, rest: Rest, memory: BytesMut) -> Next {
-        let task = tokio::spawn(self.read(rest, memory));
-        let stopped = || unavailable("the runtime shut down while events were replayed");
-        Next::Reading(task.map(move |read| read.unwrap_or_else(|_| Err(stopped()))).boxed())
-    }
-
-    fn read(
-        &self,
-        rest: Rest,
-        memory: BytesMut,
-    ) -> impl Future<Output = Result<Read, JournalError>> + Send + 'static {
-        let (database, id) = (self.database.clone(), self.id.clone());
-        async move { database.read(move |conn| read_page(conn, &id, rest, memory)).await }
+    fn read(&self, rest: Rest, memory: BytesMut) -> Next {
+        let id = self.id.clone();
+        Next::Reading(self.database.read_now(move |conn| read_page(conn, &id, rest, memory)))
     }
 }
 
