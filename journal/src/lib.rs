@@ -90,7 +90,10 @@ pub use page::{Page, PageItem};
 mod stored_event;
 pub use stored_event::StoredEvent;
 mod records;
-pub use records::{CompareAndSet, RECORD_MAX_BYTES, Record, RecordKey, Records, Revision, check_record};
+pub use records::{
+    CompareAndSet, RECORD_MAX_BYTES, Record, RecordChange, RecordKey, Records, Revision, Verdict,
+    check_record,
+};
 mod not_stored;
 pub use not_stored::NotStored;
 mod error;

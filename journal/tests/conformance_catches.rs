@@ -140,10 +140,31 @@ fn records_that_take_a_prefix_for_a_pattern_are_caught() {
 }
 
 #[test]
+fn records_that_ignore_guards_are_caught() {
+    let broken = || with_records(RecordFault::IgnoresGuards);
+    caught(broken(), records::a_guarded_change_is_made_while_its_guard_is_unchanged);
+    caught(broken(), records::a_change_sees_those_before_it_in_its_list);
+}
+
+#[test]
+fn records_that_judge_a_guard_before_they_change_are_caught() {
+    caught(with_records(RecordFault::RacesGuards), records::a_guard_is_judged_in_the_step_that_changes);
+}
+
+#[test]
+fn records_that_decide_a_list_by_what_was_before_it_are_caught() {
+    let broken = || with_records(RecordFault::DecidesListsAtOnce);
+    caught(broken(), records::a_change_sees_those_before_it_in_its_list);
+    kept(broken(), records::a_guarded_change_is_made_while_its_guard_is_unchanged);
+}
+
+#[test]
 fn the_wrapper_breaks_nothing_by_itself() {
     kept(with(Fault::None), fencing::a_stale_append_is_fenced_after_the_new_owner_deleted);
     kept(with(Fault::None), slices::readers_by_slice_never_skip_a_late_commit);
     kept(with(Fault::None), concurrency::owners_that_take_over_from_each_other_leave_one_history);
+    kept(with_records(RecordFault::None), records::a_guard_is_judged_in_the_step_that_changes);
+    kept(with_records(RecordFault::None), records::each_change_of_a_list_is_decided_by_itself);
     kept(with_records(RecordFault::None), records::counting_concurrently_loses_no_step);
 }
 

@@ -128,6 +128,12 @@ macro_rules! conformance {
                     of_concurrent_changes_one_wins
                     counting_concurrently_loses_no_step
                     a_page_of_records_is_one_view
+                    many_records_are_read_in_the_order_of_their_keys
+                    each_change_of_a_list_is_decided_by_itself
+                    a_change_sees_those_before_it_in_its_list
+                    a_guarded_change_is_made_while_its_guard_is_unchanged
+                    a_guard_is_judged_in_the_step_that_changes
+                    the_clock_is_one_for_all
                     no_epoch_is_handed_out_twice
                 ;
                 limits:

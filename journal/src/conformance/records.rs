@@ -2,12 +2,16 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
 
 use super::Harness;
-use crate::{CompareAndSet, RECORD_MAX_BYTES, Record, RecordKey, Records, Revision, next_epoch};
+use crate::{
+    CompareAndSet, RECORD_MAX_BYTES, Record, RecordChange, RecordKey, Records, Revision, Timestamp, Verdict,
+    next_epoch,
+};
 
 /// A record that was never set is not there.
 pub async fn a_record_that_was_never_set_is_not_there(h: &mut Harness) {
@@ -221,6 +225,169 @@ pub async fn a_page_of_records_is_one_view(h: &mut Harness) {
     writer.await.unwrap();
 }
 
+/// Records that are read together come in the order of their keys; one that is not there is none.
+pub async fn many_records_are_read_in_the_order_of_their_keys(h: &mut Harness) {
+    let records = h.records();
+    let first = set(&records, "a", None, "one").await;
+    let second = set(&records, "b", None, "two").await;
+    let keys = [key("b"), key("missing"), key("a"), key("b")];
+    let (one, two) = (record(first, "one"), record(second, "two"));
+    assert_eq!(records.get_all(&keys).await.unwrap(), [Some(two.clone()), None, Some(one), Some(two)]);
+    assert_eq!(records.get_all(&[]).await.unwrap(), []);
+}
+
+/// Each change of a list is decided by itself: one that is not made leaves its neighbours alone.
+pub async fn each_change_of_a_list_is_decided_by_itself(h: &mut Harness) {
+    let records = h.records();
+    let first = set(&records, "a", None, "one").await;
+    let second = set(&records, "b", None, "two").await;
+    let larger = Bytes::from(vec![1; RECORD_MAX_BYTES + 1]);
+    let answers = records
+        .change(vec![
+            RecordChange::set(key("a"), Some(first), "three".into()),
+            RecordChange::set(key("b"), None, "four".into()),
+            RecordChange::set(key("c"), None, larger),
+            RecordChange::delete(key("d"), first),
+            RecordChange::set(key("e"), None, "five".into()),
+            RecordChange::delete(key("b"), second),
+        ])
+        .await;
+    let [Ok(Verdict::Set(third)), unchanged, too_large, nothing, Ok(Verdict::Set(_)), Ok(Verdict::Set(_))] =
+        &answers[..]
+    else {
+        panic!("{answers:?}")
+    };
+    assert_eq!(unchanged.clone().unwrap(), Verdict::Changed { current: Some(record(second, "two")) });
+    assert!(matches!(too_large, Err(crate::JournalError::Rejected { .. })), "{too_large:?}");
+    assert_eq!(nothing.clone().unwrap(), Verdict::Changed { current: None });
+    assert_eq!(records.get(&key("a")).await.unwrap(), Some(record(*third, "three")));
+    let listed = records.list("", None, 10).await.unwrap();
+    let names: Vec<_> = listed.iter().map(|(key, _)| key.as_str()).collect();
+    assert_eq!(names, ["a", "e"]);
+    assert_eq!(records.change(Vec::new()).await.len(), 0);
+}
+
+/// A change sees those that stand before it in its list, as key and as guard.
+pub async fn a_change_sees_those_before_it_in_its_list(h: &mut Harness) {
+    let records = h.records();
+    let guard = set(&records, "guard", None, "g").await;
+    let answers = records
+        .change(vec![
+            RecordChange::set(key("a"), None, "one".into()).guarded_by(key("guard"), guard),
+            RecordChange::set(key("a"), None, "two".into()),
+            RecordChange::set(key("guard"), Some(guard), "h".into()),
+            RecordChange::set(key("b"), None, "three".into()).guarded_by(key("guard"), guard),
+        ])
+        .await;
+    let [Ok(Verdict::Set(first)), Ok(changed), Ok(Verdict::Set(moved)), Ok(refused)] = &answers[..] else {
+        panic!("{answers:?}")
+    };
+    assert_eq!(*changed, Verdict::Changed { current: Some(record(*first, "one")) });
+    assert_eq!(*refused, Verdict::GuardChanged { current: Some(record(*moved, "h")) });
+    assert_eq!(records.get(&key("b")).await.unwrap(), None);
+}
+
+/// A guarded change is made while its guard has the revision that was given; otherwise the guard is told, and nothing changes.
+pub async fn a_guarded_change_is_made_while_its_guard_is_unchanged(h: &mut Harness) {
+    let (records, (_, other)) = (h.records(), h.another().await);
+    let guard = set(&records, "guard", None, "g").await;
+    let guarded = |name: &str, expected, revision| {
+        RecordChange::set(key(name), expected, "x".into()).guarded_by(key("guard"), revision)
+    };
+    let made = records.change(vec![guarded("a", None, guard)]).await.remove(0).unwrap();
+    let Verdict::Set(first) = made else { panic!("{made:?}") };
+    let made = records.change(vec![guarded("a", None, guard)]).await.remove(0).unwrap();
+    assert_eq!(made, Verdict::Changed { current: Some(record(first, "x")) });
+
+    let moved = set(&other, "guard", Some(guard), "h").await;
+    let refused = Verdict::GuardChanged { current: Some(record(moved, "h")) };
+    // Also where the key is another than expected, and for a deletion.
+    for change in [
+        guarded("b", None, guard),
+        guarded("a", None, guard),
+        guarded("a", Some(first), guard),
+        RecordChange::delete(key("a"), first).guarded_by(key("guard"), guard),
+    ] {
+        assert_eq!(records.change(vec![change]).await.remove(0).unwrap(), refused);
+    }
+    assert_eq!(records.get(&key("a")).await.unwrap(), Some(record(first, "x")));
+    assert_eq!(records.get(&key("b")).await.unwrap(), None);
+
+    // A guard that is gone, or that never was, guards against everything.
+    assert!(matches!(other.delete(&key("guard"), moved).await.unwrap(), CompareAndSet::Set(_)));
+    let refused = Verdict::GuardChanged { current: None };
+    assert_eq!(records.change(vec![guarded("b", None, moved)]).await.remove(0).unwrap(), refused);
+}
+
+/// While one moves the guard, nothing that others change under it comes behind a move that was answered.
+pub async fn a_guard_is_judged_in_the_step_that_changes(h: &mut Harness) {
+    const MOVES: u64 = 30;
+    let (records, (_, other)) = (h.records(), h.another().await);
+    let guard = set(&records, "guard", None, "0").await;
+    // Each writes down under which guard it writes.
+    let writers = (0..4).map(|writer| {
+        let records = Arc::clone(&records);
+        tokio::spawn(async move {
+            let name = format!("written/{writer}");
+            let (mut expected, mut writes) = (None, (guard, 0));
+            while records.get(&key("done")).await.unwrap().is_none() {
+                let guard = records.get(&key("guard")).await.unwrap().unwrap().revision;
+                // So that the mover, too, comes to the store.
+                writes = if writes.0 == guard { (guard, writes.1 + 1) } else { (guard, 1) };
+                if writes.1 > 2 {
+                    tokio::task::yield_now().await;
+                    continue;
+                }
+                let change = RecordChange::set(key(&name), expected, guard.0.to_string().into())
+                    .guarded_by(key("guard"), guard);
+                match records.change(vec![change]).await.remove(0).unwrap() {
+                    Verdict::Set(revision) => expected = Some(revision),
+                    Verdict::GuardChanged { .. } => tokio::task::yield_now().await,
+                    Verdict::Changed { current } => panic!("nobody else writes {name}: {current:?}"),
+                }
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let (mut current, mut seen) = (guard, Vec::new());
+    for _ in 0..MOVES {
+        loop {
+            let page = other.list("written/", None, 10).await.unwrap();
+            for record in page.iter().filter(|record| !seen.contains(*record)) {
+                let under = number(Some(&record.1));
+                assert!(under >= current.0, "{} was changed under {under}, behind {current:?}", record.0);
+            }
+            // The next move comes while they write for the second time.
+            let all = page.iter().all(|(_, record)| number(Some(record)) == current.0);
+            if all && page.len() == writers.len() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+        current = set(&other, "guard", Some(current), "moved").await;
+        // What is changed from here on is changed behind the move.
+        seen = other.list("written/", None, 10).await.unwrap();
+    }
+    set(&other, "done", None, "").await;
+    for writer in join_all(writers).await {
+        writer.unwrap();
+    }
+}
+
+/// The clock is one for all handles, and goes on.
+pub async fn the_clock_is_one_for_all(h: &mut Harness) {
+    // Clocks of machines are put right now and then.
+    const SLACK: Duration = Duration::from_secs(5);
+    let (records, (_, other)) = (h.records(), h.another().await);
+    let mut last = records.now().await.unwrap();
+    assert!(last > Timestamp::from_micros(1_700_000_000_000_000), "{last} is long ago");
+    for handle in [&other, &records, &other] {
+        let now = handle.now().await.unwrap();
+        assert!(now.plus(SLACK) >= last && now.since(last) < PATIENCE, "{now} after {last}");
+        last = now;
+    }
+}
+
 /// No epoch is handed out twice.
 pub async fn no_epoch_is_handed_out_twice(h: &mut Harness) {
     let (records, (_, other)) = (h.records(), h.another().await);
@@ -293,6 +460,9 @@ pub(super) async fn step(records: &Arc<dyn Records>) -> u64 {
         }
     }
 }
+
+/// Far more than a call takes.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 fn number(record: Option<&Record>) -> u64 {
     record.map_or(0, |record| std::str::from_utf8(&record.value).unwrap().parse().unwrap())

@@ -2,10 +2,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 
 use super::{MemoryJournal, read, write};
-use crate::{CompareAndSet, JournalError, Record, RecordKey, Records, Revision, check_record};
+use crate::{JournalError, Record, RecordChange, RecordKey, Records, Revision, Timestamp, Verdict};
 
 /// All records. One counter numbers the changes of all keys, so that no key ever has a revision twice.
 #[derive(Debug, Default)]
@@ -15,19 +14,29 @@ pub(super) struct RecordStore {
 }
 
 impl RecordStore {
-    /// Changes a key that is still at `expected`; `None` as value deletes.
-    fn change(&mut self, key: &RecordKey, expected: Option<Revision>, value: Option<Bytes>) -> CompareAndSet {
-        let current = self.records.get(key);
+    fn change(&mut self, change: RecordChange) -> Verdict {
+        let RecordChange { key, expected, value, guard } = change;
+        if let Some((guard, wanted)) = guard {
+            let current = self.records.get(&guard);
+            if current.map(|record| record.revision) != Some(wanted) {
+                return Verdict::GuardChanged { current: current.cloned() };
+            }
+        }
+        let current = self.records.get(&key);
         if current.map(|record| record.revision) != expected {
-            return CompareAndSet::Changed { current: current.cloned() };
+            return Verdict::Changed { current: current.cloned() };
+        }
+        // There is nothing to delete.
+        if value.is_none() && current.is_none() {
+            return Verdict::Changed { current: None };
         }
         self.last += 1;
         let revision = Revision(self.last);
         match value {
-            Some(value) => self.records.insert(key.clone(), Record { revision, value }),
-            None => self.records.remove(key),
+            Some(value) => self.records.insert(key, Record { revision, value }),
+            None => self.records.remove(&key),
         };
-        CompareAndSet::Set(revision)
+        Verdict::Set(revision)
     }
 }
 
@@ -37,18 +46,18 @@ impl Records for MemoryJournal {
         Ok(read(&self.records).records.get(key).cloned())
     }
 
-    async fn compare_and_set(
-        &self,
-        key: &RecordKey,
-        expected: Option<Revision>,
-        value: Bytes,
-    ) -> Result<CompareAndSet, JournalError> {
-        check_record(key, &value)?;
-        Ok(write(&self.records).change(key, expected, Some(value)))
+    async fn get_all(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, JournalError> {
+        let store = read(&self.records);
+        Ok(keys.iter().map(|key| store.records.get(key).cloned()).collect())
     }
 
-    async fn delete(&self, key: &RecordKey, expected: Revision) -> Result<CompareAndSet, JournalError> {
-        Ok(write(&self.records).change(key, Some(expected), None))
+    async fn change(&self, changes: Vec<RecordChange>) -> Vec<Result<Verdict, JournalError>> {
+        let mut store = write(&self.records);
+        changes.into_iter().map(|change| change.check().map(|()| store.change(change))).collect()
+    }
+
+    async fn now(&self) -> Result<Timestamp, JournalError> {
+        Ok(Timestamp::now())
     }
 
     async fn list(

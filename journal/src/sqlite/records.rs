@@ -4,7 +4,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteJournal;
-use crate::{CompareAndSet, JournalError, Record, RecordKey, Records, Revision, check_record};
+use crate::{JournalError, Record, RecordChange, RecordKey, Records, Revision, Timestamp, Verdict};
 
 #[async_trait]
 impl Records for SqliteJournal {
@@ -13,20 +13,25 @@ impl Records for SqliteJournal {
         self.database().read(move |conn| find(conn, &key)).await
     }
 
-    async fn compare_and_set(
-        &self,
-        key: &RecordKey,
-        expected: Option<Revision>,
-        value: Bytes,
-    ) -> Result<CompareAndSet, JournalError> {
-        check_record(key, &value)?;
-        let key = key.clone();
-        self.database().transact(move |conn| change(conn, &key, expected, Some(&value))).await
+    async fn get_all(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, JournalError> {
+        let keys = keys.to_vec();
+        self.database().read(move |conn| keys.iter().map(|key| find(conn, key)).collect()).await
     }
 
-    async fn delete(&self, key: &RecordKey, expected: Revision) -> Result<CompareAndSet, JournalError> {
-        let key = key.clone();
-        self.database().transact(move |conn| change(conn, &key, Some(expected), None)).await
+    async fn change(&self, changes: Vec<RecordChange>) -> Vec<Result<Verdict, JournalError>> {
+        let count = changes.len();
+        if count == 0 {
+            return Vec::new();
+        }
+        match self.database().transact(move |conn| change_all(conn, &changes)).await {
+            Ok(answers) => answers,
+            Err(error) => vec![Err(error); count],
+        }
+    }
+
+    /// The clock of the machine: all processes that use a file run on one.
+    async fn now(&self) -> Result<Timestamp, JournalError> {
+        Ok(Timestamp::now())
     }
 
     async fn list(
@@ -46,28 +51,57 @@ fn find(conn: &Connection, key: &RecordKey) -> rusqlite::Result<Option<Record>> 
         .optional()
 }
 
-/// Changes a key that is still at `expected`; `None` as value deletes. One counter numbers the changes of all keys, so that
-/// no key ever has a revision twice, also when it was deleted in between.
-fn change(
+/// Decides the changes in their order. One counter numbers the changes of all keys, so that no key ever has a revision
+/// twice, also when it was deleted in between.
+fn change_all(
     conn: &Connection,
-    key: &RecordKey,
-    expected: Option<Revision>,
-    value: Option<&[u8]>,
-) -> rusqlite::Result<CompareAndSet> {
-    let current = find(conn, key)?;
-    if current.as_ref().map(|record| record.revision) != expected {
-        return Ok(CompareAndSet::Changed { current });
+    changes: &[RecordChange],
+) -> rusqlite::Result<Vec<Result<Verdict, JournalError>>> {
+    let first: i64 =
+        conn.prepare_cached("SELECT last FROM record_revisions")?.query_row((), |row| row.get(0))?;
+    let mut last = first;
+    let mut answers = Vec::with_capacity(changes.len());
+    for change in changes {
+        let answer = match change.check() {
+            Ok(()) => Ok(decide(conn, change, &mut last)?),
+            Err(rejected) => Err(rejected),
+        };
+        answers.push(answer);
     }
-    let revision: i64 = conn
-        .prepare_cached("UPDATE record_revisions SET last = last + 1 RETURNING last")?
-        .query_row((), |row| row.get(0))?;
-    match value {
+    if last != first {
+        conn.prepare_cached("UPDATE record_revisions SET last = ?")?.execute([last])?;
+    }
+    Ok(answers)
+}
+
+fn decide(conn: &Connection, change: &RecordChange, last: &mut i64) -> rusqlite::Result<Verdict> {
+    if let Some((guard, wanted)) = &change.guard
+        && revision_of(conn, guard)? != Some(*wanted)
+    {
+        return Ok(Verdict::GuardChanged { current: find(conn, guard)? });
+    }
+    let current = revision_of(conn, &change.key)?;
+    // There is nothing to delete where there is nothing.
+    if current != change.expected || (current.is_none() && change.value.is_none()) {
+        return Ok(Verdict::Changed { current: find(conn, &change.key)? });
+    }
+    *last += 1;
+    let key = change.key.as_str();
+    match &change.value {
         Some(value) => conn
             .prepare_cached("INSERT OR REPLACE INTO records (key, revision, value) VALUES (?, ?, ?)")?
-            .execute(params![key.as_str(), revision, value])?,
-        None => conn.prepare_cached("DELETE FROM records WHERE key = ?")?.execute([key.as_str()])?,
+            .execute(params![key, *last, value.as_ref()])?,
+        None => conn.prepare_cached("DELETE FROM records WHERE key = ?")?.execute([key])?,
     };
-    Ok(CompareAndSet::Set(Revision(revision.cast_unsigned())))
+    Ok(Verdict::Set(Revision(last.cast_unsigned())))
+}
+
+fn revision_of(conn: &Connection, key: &RecordKey) -> rusqlite::Result<Option<Revision>> {
+    let revision: Option<i64> = conn
+        .prepare_cached("SELECT revision FROM records WHERE key = ?")?
+        .query_row([key.as_str()], |row| row.get(0))
+        .optional()?;
+    Ok(revision.map(|revision| Revision(revision.cast_unsigned())))
 }
 
 fn list(

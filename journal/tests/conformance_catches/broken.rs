@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, RwLock};
 
 use annals_journal::{
-    CompareAndSet, Envelope, Head, Journal, JournalError, JournalExt, Limits, MemoryJournal, Offset, Page,
-    PageItem, PersistenceId, Record, RecordKey, Records, ReplayRange, Replayed, Revision, SeqNr, SliceRange,
-    StoredEvent, Tag, Write,
+    Envelope, Head, Journal, JournalError, JournalExt, Limits, MemoryJournal, Offset, Page, PageItem,
+    PersistenceId, Record, RecordChange, RecordKey, Records, ReplayRange, Replayed, Revision, SeqNr,
+    SliceRange, StoredEvent, Tag, Timestamp, Verdict, Write,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -317,6 +317,12 @@ pub(crate) enum RecordFault {
     RacesCompareAndSet,
     /// `_` in a prefix stands for any character.
     PrefixIsPattern,
+    /// Changes whatever the guard is.
+    IgnoresGuards,
+    /// Looks at the guard, and changes a moment later.
+    RacesGuards,
+    /// Decides a list by what was there before it.
+    DecidesListsAtOnce,
 }
 
 #[derive(Debug)]
@@ -333,28 +339,40 @@ impl BrokenRecords {
         Self { records, revisions, changes, fault }
     }
 
-    async fn change(
+    async fn change_one(
         &self,
         key: &RecordKey,
         expected: Option<Revision>,
         value: Option<Bytes>,
-    ) -> CompareAndSet {
-        let as_expected = |records: &BTreeMap<RecordKey, Record>| {
-            records.get(key).map(|record| record.revision) == expected
+        guard: &Option<(RecordKey, Revision)>,
+    ) -> Verdict {
+        let revision_of = |records: &BTreeMap<RecordKey, Record>, key: &RecordKey| {
+            records.get(key).map(|record| record.revision)
         };
-        if self.fault == RecordFault::RacesCompareAndSet {
+        let as_expected = |records: &BTreeMap<RecordKey, Record>| revision_of(records, key) == expected;
+        let guarded = |records: &BTreeMap<RecordKey, Record>| {
+            guard.as_ref().is_none_or(|(guard, wanted)| revision_of(records, guard) == Some(*wanted))
+        };
+        let mut judged = self.fault == RecordFault::IgnoresGuards;
+        if self.fault == RecordFault::RacesGuards && guard.is_some() {
+            judged = guarded(&self.records.lock().unwrap());
+        }
+        if self.fault == RecordFault::RacesCompareAndSet || self.fault == RecordFault::RacesGuards {
             let compared = as_expected(&self.records.lock().unwrap());
             self.changes.fetch_add(1, Ordering::SeqCst);
             until_moved(&self.changes).await;
-            if compared {
+            if compared && self.fault == RecordFault::RacesCompareAndSet {
                 return self.set(&mut self.records.lock().unwrap(), key, value);
             }
         }
         let mut records = self.records.lock().unwrap();
-        if as_expected(&records) {
+        if !judged && !guarded(&records) {
+            let current = guard.as_ref().and_then(|(guard, _)| records.get(guard).cloned());
+            Verdict::GuardChanged { current }
+        } else if as_expected(&records) && (value.is_some() || expected.is_some()) {
             self.set(&mut records, key, value)
         } else {
-            CompareAndSet::Changed { current: records.get(key).cloned() }
+            Verdict::Changed { current: records.get(key).cloned() }
         }
     }
 
@@ -363,7 +381,7 @@ impl BrokenRecords {
         records: &mut BTreeMap<RecordKey, Record>,
         key: &RecordKey,
         value: Option<Bytes>,
-    ) -> CompareAndSet {
+    ) -> Verdict {
         let revision = match self.fault {
             RecordFault::RepeatsRevisions => {
                 Revision(records.get(key).map_or(0, |record| record.revision.0) + 1)
@@ -378,7 +396,7 @@ impl BrokenRecords {
             Some(value) => records.insert(key.clone(), Record { revision, value }),
             None => records.remove(key),
         };
-        CompareAndSet::Set(revision)
+        Verdict::Set(revision)
     }
 
     fn matches(&self, key: &str, prefix: &str) -> bool {
@@ -398,17 +416,28 @@ impl Records for BrokenRecords {
         Ok(self.records.lock().unwrap().get(key).cloned())
     }
 
-    async fn compare_and_set(
-        &self,
-        key: &RecordKey,
-        expected: Option<Revision>,
-        value: Bytes,
-    ) -> Result<CompareAndSet, JournalError> {
-        Ok(self.change(key, expected, Some(value)).await)
+    async fn change(&self, changes: Vec<RecordChange>) -> Vec<Result<Verdict, JournalError>> {
+        let before = self.records.lock().unwrap().clone();
+        let mut answers = Vec::new();
+        for change in changes {
+            if self.fault == RecordFault::DecidesListsAtOnce {
+                let revision_of = |key| before.get(key).map(|record: &Record| record.revision);
+                let guarded =
+                    change.guard.as_ref().is_none_or(|(guard, wanted)| revision_of(guard) == Some(*wanted));
+                if guarded && revision_of(&change.key) == change.expected {
+                    let mut records = self.records.lock().unwrap();
+                    answers.push(Ok(self.set(&mut records, &change.key, change.value)));
+                    continue;
+                }
+            }
+            let (key, guard) = (&change.key, &change.guard);
+            answers.push(Ok(self.change_one(key, change.expected, change.value, guard).await));
+        }
+        answers
     }
 
-    async fn delete(&self, key: &RecordKey, expected: Revision) -> Result<CompareAndSet, JournalError> {
-        Ok(self.change(key, Some(expected), None).await)
+    async fn now(&self) -> Result<Timestamp, JournalError> {
+        Ok(Timestamp::now())
     }
 
     async fn list(

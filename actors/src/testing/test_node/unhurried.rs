@@ -2,12 +2,12 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, mpsc};
 
 use annals_journal::{
-    CompareAndSet, Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, Record,
-    RecordKey, Records, ReplayRange, Replayed, Revision, SeqNr, SliceRange, StoredEvent, Tag, Write,
+    Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, Record, RecordChange,
+    RecordKey, Records, ReplayRange, Replayed, SeqNr, SliceRange, StoredEvent, Tag, Timestamp, Verdict,
+    Write,
 };
 use annals_snapshot::{Snapshot, SnapshotError, SnapshotStore};
 use async_trait::async_trait;
-use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
 
 use crate::Stores;
@@ -108,19 +108,19 @@ impl Records for Unhurried<Arc<dyn Records>> {
         self.0.get(key).await
     }
 
-    async fn compare_and_set(
-        &self,
-        key: &RecordKey,
-        expected: Option<Revision>,
-        value: Bytes,
-    ) -> Result<CompareAndSet, JournalError> {
+    async fn get_all(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, JournalError> {
         let _still = Standstill::begin();
-        self.0.compare_and_set(key, expected, value).await
+        self.0.get_all(keys).await
     }
 
-    async fn delete(&self, key: &RecordKey, expected: Revision) -> Result<CompareAndSet, JournalError> {
+    async fn change(&self, changes: Vec<RecordChange>) -> Vec<Result<Verdict, JournalError>> {
         let _still = Standstill::begin();
-        self.0.delete(key, expected).await
+        self.0.change(changes).await
+    }
+
+    async fn now(&self) -> Result<Timestamp, JournalError> {
+        let _still = Standstill::begin();
+        self.0.now().await
     }
 
     async fn list(
