@@ -1,7 +1,7 @@
 use std::error::Error as StdError;
 use std::fmt;
 
-use crate::{PersistenceId, SeqNr, Token};
+use crate::{PersistenceId, RecordKey, SeqNr, Token};
 
 /// What went wrong, split by what the caller does next.
 ///
@@ -14,6 +14,8 @@ use crate::{PersistenceId, SeqNr, Token};
 /// | [`Unknown`](Self::Unknown) | perhaps | claim under a newer activation, then read: then it is known |
 /// | [`Unavailable`](Self::Unavailable) | no | try again later |
 /// | [`Corrupt`](Self::Corrupt) | – | restore or repair; trying again does not help |
+/// | [`Key`](Self::Key) | no | give the process the master key that the message names |
+/// | [`Erased`](Self::Erased) | no | nothing: it was erased on purpose, and cannot be read again |
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
@@ -83,6 +85,22 @@ pub enum JournalError {
         /// What is wrong.
         reason: String,
     },
+    /// A key that is needed to seal or to open is not there, or is not the right one; nothing was stored.
+    #[error("key: {what}: {reason}")]
+    Key {
+        /// Whose key: a persistence id, a scope of keys, a master key.
+        what: String,
+        /// What is wrong with it, and what to do about it.
+        reason: String,
+    },
+    /// The data key was destroyed on purpose: what it sealed can never be read again, and nothing is sealed for the id any more.
+    #[error("erased: {persistence_id}{}", number(*.seq_nr))]
+    Erased {
+        /// Which id.
+        persistence_id: PersistenceId,
+        /// Which number, when one is concerned.
+        seq_nr: Option<SeqNr>,
+    },
 }
 
 impl JournalError {
@@ -120,6 +138,16 @@ impl JournalError {
         matches!(self, Self::Corrupt { seq_nr: Some(_), reason, .. } if reason.starts_with(MISSING))
     }
 
+    /// A key that is missing or wrong, whose it is, and what to do about it.
+    pub fn key(what: impl fmt::Display, reason: impl Into<String>) -> Self {
+        Self::Key { what: what.to_string(), reason: reason.into() }
+    }
+
+    /// A stored record that is not what was written.
+    pub(crate) fn corrupt_record(key: &RecordKey, reason: impl fmt::Display) -> Self {
+        Self::Corrupt { persistence_id: None, seq_nr: None, reason: format!("record {key}: {reason}") }
+    }
+
     /// What a claim or append under `token` meets when `stored` is newer: fenced or superseded.
     pub fn outranked(persistence_id: &PersistenceId, token: Token, stored: Token) -> Self {
         let persistence_id = persistence_id.clone();
@@ -140,6 +168,8 @@ impl JournalError {
             Self::Unknown { .. } => "unknown",
             Self::Unavailable { .. } => "unavailable",
             Self::Corrupt { .. } => "corrupt",
+            Self::Key { .. } => "key",
+            Self::Erased { .. } => "erased",
         }
     }
 }
@@ -182,3 +212,7 @@ fn place(id: Option<&PersistenceId>, seq_nr: Option<SeqNr>) -> String {
 }
 
 const MISSING: &str = "the event is missing";
+
+fn number(seq_nr: Option<SeqNr>) -> String {
+    seq_nr.map(|seq_nr| format!(" {seq_nr:?}")).unwrap_or_default()
+}

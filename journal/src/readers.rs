@@ -197,11 +197,7 @@ impl Reader {
     }
 
     fn decode(key: &RecordKey, record: &Record) -> Result<Self, JournalError> {
-        let corrupt = |reason: String| JournalError::Corrupt {
-            persistence_id: None,
-            seq_nr: None,
-            reason: format!("record {key}: {reason}"),
-        };
+        let corrupt = |reason: String| JournalError::corrupt_record(key, reason);
         let mut value = record.value.clone();
         if value.len() != LENGTH {
             return Err(corrupt(format!("{} bytes where {LENGTH} belong", value.len())));

@@ -17,6 +17,8 @@
 //! | `annals_journal_unknown` | counter | entries | outcome unknown |
 //! | `annals_journal_unavailable` | counter | entries | not stored: the backend could not be asked |
 //! | `annals_journal_corrupt` | counter | entries | not decided: what is stored cannot be read |
+//! | `annals_journal_key_errors` | counter | entries | not stored: a key is missing or wrong |
+//! | `annals_journal_erased` | counter | entries | not stored: the id was erased |
 //! | `annals_journal_replayed_events` | counter | events | given by replays |
 //! | `annals_journal_deletions` | counter | calls | deletions that were acknowledged |
 //!
@@ -52,6 +54,10 @@ pub const UNKNOWN: &str = "annals_journal_unknown";
 pub const UNAVAILABLE: &str = "annals_journal_unavailable";
 /// Entries that could not be decided because stored bytes cannot be read.
 pub const CORRUPT: &str = "annals_journal_corrupt";
+/// Entries that were not stored because a key is missing or wrong.
+pub const KEY_ERRORS: &str = "annals_journal_key_errors";
+/// Entries of an id that was erased.
+pub const ERASED: &str = "annals_journal_erased";
 /// Events that replays gave.
 pub const REPLAYED_EVENTS: &str = "annals_journal_replayed_events";
 /// Deletions that were acknowledged.
@@ -75,6 +81,8 @@ pub(crate) struct JournalMetrics {
     unknown: Counter,
     unavailable: Counter,
     corrupt: Counter,
+    key_errors: Counter,
+    erased: Counter,
 }
 
 impl JournalMetrics {
@@ -94,6 +102,8 @@ impl JournalMetrics {
             unknown: metrics::counter!(UNKNOWN),
             unavailable: metrics::counter!(UNAVAILABLE),
             corrupt: metrics::counter!(CORRUPT),
+            key_errors: metrics::counter!(KEY_ERRORS),
+            erased: metrics::counter!(ERASED),
         }
     }
 
@@ -107,6 +117,8 @@ impl JournalMetrics {
             JournalError::Unknown { .. } => &self.unknown,
             JournalError::Unavailable { .. } => &self.unavailable,
             JournalError::Corrupt { .. } => &self.corrupt,
+            JournalError::Key { .. } => &self.key_errors,
+            JournalError::Erased { .. } => &self.erased,
         }
         .increment(1);
     }

@@ -9,6 +9,8 @@ use annals_journal::{Cause, PersistenceId, SeqNr};
 /// | [`Unavailable`](Self::Unavailable) | go on; save or prune again at the next opportunity. In recovery: try again, or replay the events |
 /// | [`Corrupt`](Self::Corrupt) | load below its number for an older one; with none left, replay the events |
 /// | [`Rejected`](Self::Rejected) | make the state smaller or take no snapshots of it; the same one is refused again |
+/// | [`Key`](Self::Key) | give the process the master key that the message names; then try again |
+/// | [`Erased`](Self::Erased) | nothing: it was erased on purpose, and cannot be read again |
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum SnapshotError {
@@ -43,6 +45,24 @@ pub enum SnapshotError {
         /// Why, and what is allowed.
         reason: String,
     },
+    /// A key that is needed to seal or to open it is not there, or is not the right one; nothing was stored.
+    #[error("snapshot {seq_nr:?} of {persistence_id}: key: {reason}")]
+    Key {
+        /// Which id.
+        persistence_id: PersistenceId,
+        /// Which snapshot.
+        seq_nr: SeqNr,
+        /// What is wrong with the key, and what to do about it.
+        reason: String,
+    },
+    /// The data key was destroyed on purpose: the snapshot can never be read again.
+    #[error("snapshot {seq_nr:?} of {persistence_id} was erased")]
+    Erased {
+        /// Which id.
+        persistence_id: PersistenceId,
+        /// Which snapshot.
+        seq_nr: SeqNr,
+    },
 }
 
 impl SnapshotError {
@@ -62,6 +82,8 @@ impl SnapshotError {
             Self::Unavailable { .. } => "unavailable",
             Self::Corrupt { .. } => "corrupt",
             Self::Rejected { .. } => "rejected",
+            Self::Key { .. } => "key",
+            Self::Erased { .. } => "erased",
         }
     }
 }
