@@ -5,28 +5,33 @@
 //!             ├─ write ─→ queue ─┐
 //!             └─ write ─→ queue ─┴→ commit 2: what came meanwhile; goes when commit 1 is answered
 //! ```
-//! An idle journal commits at once, a busy one batches by itself. The next commit is sent before the callers of the last one are
-//! told, so that the backend has work meanwhile. On a slow disk they are told first, and the next commit waits for them to write
-//! again, while more come and at most an eighth of the time that the last one took: else they fall into two halves, of which
-//! one always waits for the other's commit.
+//! An idle journal commits at once, a busy one batches by itself. On a slow disk the next commit waits for the callers of the last
+//! one to write again, while more come and at most an eighth of the time that the last one took: else they fall into two halves, of
+//! which one always waits for the other's commit.
 //!
-//! The caller that finds the journal idle begins the commit itself: with a backend that answers at once no task is woken. A commit
-//! that is not answered at once is left to the committer's task, so that nobody's commit waits for the caller's task to be polled.
+//! Who commits depends on the backend ([`CommitPath`]): a task of ours and callers ([`ByTask`], for any backend), the backend's own
+//! thread and lone callers ([`ByThread`], SQLite), or each caller ([`ByCaller`], the memory).
 
+mod by_caller;
+mod by_task;
+mod by_thread;
 mod commit;
 mod committer;
 mod queue;
+mod sent;
+mod waiting;
 
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt};
-use tokio::sync::{oneshot, watch};
 
-use self::commit::{Backend, Batch, Commit};
-use self::committer::Committer;
-use self::queue::{Answers, Entry, Lead, Queue};
+use self::by_caller::ByCaller;
+use self::by_task::ByTask;
+use self::by_thread::ByThread;
+use self::commit::Backend;
+use crate::commit_path::{CommitPath, Path};
 use crate::telemetry::JournalMetrics;
 use crate::{
     Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange, Replayed, SeqNr,
@@ -49,8 +54,10 @@ use crate::{
 /// belongs to a caller that waits, and leaves the queue when the caller goes. Callers bound themselves (an
 /// entity has at most 256 events under way). A commit is bounded by the settings.
 ///
-/// **Owner.** One task does the commits. It ends when the last handle is dropped, or by [`GroupCommit::shutdown`],
-/// which waits for it. A clone is another handle.
+/// **Owner.** SQLite commits in its own thread; a caller that is alone commits in its own instead, where the runtime has another
+/// worker and commits are short (under 0.4 ms of late). A journal in memory is written by each caller. For any other journal
+/// one task does the commits; it ends when the last handle is dropped, or by [`GroupCommit::shutdown`], which waits for it. A clone is
+/// another handle.
 ///
 /// # Cancel safety
 /// When the future of a [`Journal::write`] is dropped, its entries may be stored or not: what still waits in the queue is
@@ -61,10 +68,16 @@ pub struct GroupCommit {
 }
 
 struct Handle {
-    backend: Arc<Backend>,
-    queue: Arc<Queue>,
-    /// Errs when the task has ended.
-    ended: watch::Receiver<()>,
+    inner: Arc<dyn Journal>,
+    metrics: Arc<JournalMetrics>,
+    way: Way,
+}
+
+/// Who commits.
+enum Way {
+    Caller(ByCaller),
+    Thread(Arc<ByThread>),
+    Task(ByTask),
 }
 
 /// How large a commit may become.
@@ -88,93 +101,49 @@ impl GroupCommit {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn new(inner: Arc<dyn Journal>, settings: GroupCommitSettings) -> Self {
-        let queue = Arc::new(Queue::default());
-        let backend = Arc::new(Backend { inner, metrics: JournalMetrics::new(), settings });
-        let (ends, ended) = watch::channel(());
-        let committer = Committer::new(Arc::clone(&backend), Arc::clone(&queue));
-        tokio::spawn(async move {
-            committer.run().await;
-            drop(ends);
-        });
-        Self { handle: Arc::new(Handle { backend, queue, ended }) }
-    }
-
-    /// Commits in the caller's task, as long as the backend answers at once: its own list, then what came meanwhile. What is not
-    /// answered at once goes to the committer.
-    fn lead(&self, lead: Lead<'_>, writes: Vec<Write>) -> Result<Answers, oneshot::Receiver<Answers>> {
-        let Handle { backend, queue, .. } = &*self.handle;
-        let mut commit = Commit::begin(backend, writes);
-        let Some(answers) = commit.answers_now() else {
-            let (caller, answer) = oneshot::channel();
-            lead.hand_over(Batch::of_one(commit, caller));
-            return Err(answer);
+        let metrics = Arc::new(JournalMetrics::new());
+        let way = match inner.commit_path() {
+            Some(CommitPath(Path::AtOnce(store))) => Way::Caller(ByCaller::new(store, Arc::clone(&metrics))),
+            Some(CommitPath(Path::Thread(thread))) => {
+                Way::Thread(Arc::new(ByThread::new(thread, Arc::clone(&metrics), settings)))
+            }
+            None => {
+                let (inner, metrics) = (Arc::clone(&inner), Arc::clone(&metrics));
+                Way::Task(ByTask::new(Backend { inner, metrics, settings }))
+            }
         };
-        let own = commit.conclude(answers, backend, queue);
-        let mut next = lead.next(&backend.settings);
-        for _ in 0..COMBINED {
-            let Some((lead, calls)) = next else { return Ok(own) };
-            let mut batch = Batch::begin(backend, calls);
-            let Some(answers) = batch.commit.answers_now() else {
-                lead.hand_over(batch);
-                return Ok(own);
-            };
-            batch.conclude(answers, backend, queue).tell();
-            next = lead.next(&backend.settings);
-        }
-        if let Some((lead, calls)) = next {
-            lead.hand_over(Batch::begin(backend, calls));
-        }
-        Ok(own)
+        Self { handle: Arc::new(Handle { inner, metrics, way }) }
     }
 
     /// Refuses further writes, commits those that wait, and returns when all are answered. Reads go on.
     pub async fn shutdown(&self) {
-        self.handle.queue.close();
-        let mut ended = self.handle.ended.clone();
-        while ended.changed().await.is_ok() {}
-    }
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.queue.close();
+        match &self.handle.way {
+            Way::Caller(commits) => commits.shut_down(),
+            Way::Thread(commits) => commits.shutdown().await,
+            Way::Task(commits) => commits.shutdown().await,
+        }
     }
 }
 
 impl fmt::Debug for GroupCommit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("GroupCommit").field(&self.handle.backend.inner).finish()
+        f.debug_tuple("GroupCommit").field(&self.handle.inner).finish()
     }
 }
 
 #[async_trait]
 impl Journal for GroupCommit {
     async fn write(&self, writes: Vec<Write>) -> Vec<Result<Head, JournalError>> {
-        let entries = writes.len();
-        let queue = &self.handle.queue;
-        let error = match queue.enter(writes) {
-            Ok(Entry::Lead(lead, writes)) => match self.lead(lead, writes) {
-                Ok(answers) => return answers,
-                Err(answer) => match answer.await {
-                    Ok(answers) => return answers,
-                    Err(_) => ended(),
-                },
-            },
-            Ok(Entry::Wait(ticket)) => match ticket.answer().await {
-                Some(answers) => return answers,
-                None => ended(),
-            },
-            Err(queue::Closed) => JournalError::Unavailable {
-                reason: "group commit was shut down: open the journal anew".into(),
-                source: None,
-            },
-        };
-        vec![Err(error); entries]
+        match &self.handle.way {
+            Way::Caller(commits) => commits.write(writes),
+            Way::Thread(commits) => commits.write(writes).await,
+            Way::Task(commits) => commits.write(writes).await,
+        }
     }
 
     fn replay(&self, range: ReplayRange) -> BoxStream<'static, Result<Replayed, JournalError>> {
-        let replayed = self.handle.backend.metrics.replayed_events.clone();
-        let items = self.handle.backend.inner.replay(range);
+        let replayed = self.handle.metrics.replayed_events.clone();
+        let items = self.handle.inner.replay(range);
         items
             .inspect(move |item| {
                 if let Ok(Replayed::Event(_)) = item {
@@ -185,21 +154,21 @@ impl Journal for GroupCommit {
     }
 
     async fn head(&self, id: &PersistenceId) -> Result<Head, JournalError> {
-        self.handle.backend.inner.head(id).await
+        self.handle.inner.head(id).await
     }
 
     async fn delete_to(&self, id: &PersistenceId, to: SeqNr) -> Result<(), JournalError> {
-        self.handle.backend.inner.delete_to(id, to).await?;
-        self.handle.backend.metrics.deletions.increment(1);
+        self.handle.inner.delete_to(id, to).await?;
+        self.handle.metrics.deletions.increment(1);
         Ok(())
     }
 
     async fn replace(&self, old: &StoredEvent, new: Envelope) -> Result<bool, JournalError> {
-        self.handle.backend.inner.replace(old, new).await
+        self.handle.inner.replace(old, new).await
     }
 
     async fn events_by_tag(&self, tag: &Tag, after: Offset, limit: usize) -> Result<Page, JournalError> {
-        self.handle.backend.inner.events_by_tag(tag, after, limit).await
+        self.handle.inner.events_by_tag(tag, after, limit).await
     }
 
     async fn events_by_slice(
@@ -208,7 +177,7 @@ impl Journal for GroupCommit {
         after: Offset,
         limit: usize,
     ) -> Result<Page, JournalError> {
-        self.handle.backend.inner.events_by_slice(slices, after, limit).await
+        self.handle.inner.events_by_slice(slices, after, limit).await
     }
 
     async fn persistence_ids(
@@ -216,11 +185,22 @@ impl Journal for GroupCommit {
         after: Option<&PersistenceId>,
         limit: usize,
     ) -> Result<Vec<PersistenceId>, JournalError> {
-        self.handle.backend.inner.persistence_ids(after, limit).await
+        self.handle.inner.persistence_ids(after, limit).await
     }
 
     fn limits(&self) -> Limits {
-        self.handle.backend.inner.limits()
+        self.handle.inner.limits()
+    }
+}
+
+/// Nothing is taken any more.
+#[derive(Debug)]
+struct Closed;
+
+impl From<Closed> for JournalError {
+    fn from(Closed: Closed) -> Self {
+        let reason = "group commit was shut down: open the journal anew".into();
+        Self::Unavailable { reason, source: None }
     }
 }
 
@@ -228,6 +208,3 @@ impl Journal for GroupCommit {
 fn ended() -> JournalError {
     JournalError::Unknown { reason: "group commit ended before it answered".into(), source: None }
 }
-
-/// Commits of others that a caller makes at most after its own.
-const COMBINED: usize = 8;

@@ -8,8 +8,8 @@ use futures::stream::BoxStream;
 #[cfg(doc)]
 use crate::PageItem;
 use crate::{
-    AtomicWrite, Envelope, Head, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange, Replayed,
-    SeqNr, SliceRange, StoredEvent, Tag, Token, Write,
+    AtomicWrite, CommitPath, Envelope, Head, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange,
+    Replayed, SeqNr, SliceRange, StoredEvent, Tag, Token, Write,
 };
 
 /// Stores events. Everything that a backend author implements, together with [`Records`](crate::Records).
@@ -123,6 +123,12 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
 
     /// What the journal can take.
     fn limits(&self) -> Limits;
+
+    /// A shorter way than [`Journal::write`] that [`GroupCommit`](crate::GroupCommit) takes instead, with the same promises. Only
+    /// backends of this crate have one; a journal around a journal that changes or watches writes must not pass it on.
+    fn commit_path(&self) -> Option<CommitPath> {
+        None
+    }
 }
 
 /// Single writes, for callers that have only one.
@@ -227,5 +233,9 @@ impl<J: Journal + ?Sized> Journal for Arc<J> {
 
     fn limits(&self) -> Limits {
         (**self).limits()
+    }
+
+    fn commit_path(&self) -> Option<CommitPath> {
+        (**self).commit_path()
     }
 }

@@ -77,8 +77,11 @@ pub use envelope::{Envelope, EventDigest, InvalidEnvelope, TraceContext};
 
 mod journal;
 pub use journal::{Journal, JournalExt};
+mod commit_path;
+pub use commit_path::CommitPath;
 mod write;
 pub use write::{AtomicWrite, Write};
+mod encoded_write;
 mod head;
 pub use head::Head;
 mod limits;

@@ -19,7 +19,9 @@ use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
 
 use self::records::RecordStore;
-use self::store::{EncodedWrite, Store};
+use self::store::Store;
+use crate::commit_path::{AtOnce, CommitPath, Path};
+use crate::encoded_write::EncodedWrite;
 use crate::{
     Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange, Replayed, SeqNr,
     SliceRange, StoredEvent, Tag, Write,
@@ -64,10 +66,7 @@ impl fmt::Debug for MemoryJournal {
 #[async_trait]
 impl Journal for MemoryJournal {
     async fn write(&self, writes: Vec<Write>) -> Vec<Result<Head, JournalError>> {
-        // Encoded before the lock is taken, so that writers do that in parallel.
-        let encoded: Vec<_> =
-            writes.into_iter().map(|write| EncodedWrite::new(write, Self::LIMITS)).collect();
-        write(&self.store).write(encoded)
+        self.write_now(writes)
     }
 
     fn replay(&self, range: ReplayRange) -> BoxStream<'static, Result<Replayed, JournalError>> {
@@ -114,6 +113,19 @@ impl Journal for MemoryJournal {
 
     fn limits(&self) -> Limits {
         Self::LIMITS
+    }
+
+    fn commit_path(&self) -> Option<CommitPath> {
+        Some(CommitPath(Path::AtOnce(Arc::new(self.clone()))))
+    }
+}
+
+impl AtOnce for MemoryJournal {
+    fn write_now(&self, writes: Vec<Write>) -> Vec<Result<Head, JournalError>> {
+        // Encoded before the lock is taken, so that writers do that in parallel.
+        let mut encoded = Vec::with_capacity(writes.len());
+        encoded.extend(writes.into_iter().map(|write| EncodedWrite::new(write, Self::LIMITS)));
+        write(&self.store).write(encoded)
     }
 }
 

@@ -19,10 +19,15 @@ impl NotStored {
 
     /// The answer that an earlier entry of the same id and token got, when that one was not stored.
     pub fn earlier(&self, write: &Write) -> Option<&JournalError> {
+        self.earlier_of(write.persistence_id(), write.token())
+    }
+
+    /// The same of an entry in another form.
+    pub(crate) fn earlier_of(&self, id: &PersistenceId, token: Token) -> Option<&JournalError> {
         if self.failed.is_empty() {
             return None;
         }
-        self.failed.get(write.persistence_id())?.get(&write.token())
+        self.failed.get(id)?.get(&token)
     }
 
     /// Notes that an entry was not stored, or that it is not known; the first answer stays.

@@ -25,10 +25,12 @@ pub use journal::SqliteJournal;
 
 mod batch;
 mod change;
+mod commits;
 mod connection;
 mod failure;
 mod heads;
 mod job;
+mod pace;
 mod pages;
 mod readers;
 mod reading;
@@ -38,6 +40,7 @@ mod stream;
 mod tables;
 mod write;
 mod writer;
+mod writer_thread;
 
 pub use rusqlite;
 

@@ -75,24 +75,34 @@ impl AtomicWrite {
     /// # Errors
     /// [`JournalError::Rejected`] with the reason.
     pub fn check(&self, limits: Limits) -> Result<(), JournalError> {
-        let rejected = |reason: String| Err(JournalError::rejected(&self.persistence_id, reason));
-        if self.events.is_empty() {
+        Self::check_events(&self.persistence_id, self.expected, self.token, &self.events, limits)
+    }
+
+    pub(crate) fn check_events(
+        persistence_id: &PersistenceId,
+        expected: SeqNr,
+        token: Token,
+        events: &[Envelope],
+        limits: Limits,
+    ) -> Result<(), JournalError> {
+        let rejected = |reason: String| Err(JournalError::rejected(persistence_id, reason));
+        if events.is_empty() {
             return rejected("an append needs at least one event".into());
         }
-        if self.events.len() > limits.max_events {
+        if events.len() > limits.max_events {
             return rejected(format!(
                 "{} events in one append, at most {} are allowed",
-                self.events.len(),
+                events.len(),
                 limits.max_events
             ));
         }
-        let mut number = self.expected;
-        for event in &self.events {
+        let mut number = expected;
+        for event in events {
             number = number.next();
-            if event.seq_nr != number || number == self.expected {
+            if event.seq_nr != number || number == expected {
                 return rejected(format!("event {:?} stands where {number:?} belongs", event.seq_nr));
             }
-            if event.persistence_id != self.persistence_id || event.token != self.token {
+            if event.persistence_id != *persistence_id || event.token != token {
                 return rejected(format!("event {number:?} names another id or token than its append"));
             }
             limits.check(event)?;

@@ -1,8 +1,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::commit::{Backend, Batch};
-use super::queue::{Call, Queue, Work};
+use super::commit::{Backend, Batch, SLOW};
+use super::queue::{Queue, Work};
+use super::waiting::Call;
+use crate::Write;
 
 /// Does the commits that callers do not finish themselves, one after the other.
 pub(super) struct Committer {
@@ -46,7 +48,7 @@ impl Committer {
     }
 
     /// Sends calls to the backend.
-    fn begin(&self, calls: Vec<Call>) -> Batch {
+    fn begin(&self, calls: Vec<Call<Write>>) -> Batch {
         self.backend.metrics.queue_entries.set(self.queue.entries() as f64);
         let mut batch = Batch::begin(&self.backend, calls);
         batch.commit.send();
@@ -80,6 +82,3 @@ impl Drop for Committer {
         self.queue.abandon();
     }
 }
-
-/// A commit that takes so long is worth waiting for those who may share it.
-const SLOW: Duration = Duration::from_millis(2);

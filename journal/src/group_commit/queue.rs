@@ -1,14 +1,12 @@
-use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
-use super::GroupCommitSettings;
 use super::commit::Batch;
-use crate::{Head, JournalError, NotStored, Write};
-
-/// The answers to one call's list.
-pub(super) type Answers = Vec<Result<Head, JournalError>>;
+use super::sent::Answers;
+use super::waiting::{Call, Waiting};
+use super::{Closed, GroupCommitSettings};
+use crate::{NotStored, Write};
 
 /// Calls that wait for a commit, in the order in which they came, and who commits meanwhile.
 #[derive(Default)]
@@ -20,13 +18,7 @@ pub(super) struct Queue {
 
 #[derive(Default)]
 struct State {
-    /// Calls with the numbers of their tickets, ascending; `None` where the caller has gone. Neither begins nor ends
-    /// with `None`, so that callers that come and go leave nothing behind.
-    calls: VecDeque<(u64, Option<Call>)>,
-    /// Tickets given out so far. None is given out twice: a caller may give its ticket up when it is long answered.
-    tickets: u64,
-    /// How many entries the calls have.
-    entries: usize,
+    waiting: Waiting<Write>,
     closed: bool,
     /// The committer is gone.
     abandoned: bool,
@@ -48,7 +40,7 @@ enum Commits {
 }
 
 /// How a list gets to the backend.
-pub(super) enum Entry<'a> {
+pub(super) enum Place<'a> {
     /// No commit is on its way: the caller begins one.
     Lead(Lead<'a>, Vec<Write>),
     /// It waits for its turn.
@@ -64,17 +56,7 @@ pub(super) struct Lead<'a> {
 pub(super) enum Work {
     /// Finish what a caller began.
     Begun(Batch),
-    Calls(Vec<Call>),
-}
-
-/// One call's list on its way.
-pub(super) struct Call {
-    /// What is left to be sent.
-    pub(super) writes: Vec<Write>,
-    /// What was refused in the queue, with its place in the list, lowest first.
-    refused: Vec<(usize, JournalError)>,
-    bytes: usize,
-    answer: oneshot::Sender<Answers>,
+    Calls(Vec<Call<Write>>),
 }
 
 /// A caller's place in the queue; gives it up when dropped.
@@ -85,35 +67,25 @@ pub(super) struct Ticket<'a> {
     answered: bool,
 }
 
-/// Nothing is taken any more.
-#[derive(Debug)]
-pub(super) struct Closed;
-
 impl Queue {
     /// Lets a list through when no commit is on its way, else puts it at the end.
-    pub(super) fn enter(&self, writes: Vec<Write>) -> Result<Entry<'_>, Closed> {
+    pub(super) fn enter(&self, writes: Vec<Write>) -> Result<Place<'_>, Closed> {
         let mut state = self.lock();
         if state.closed {
             return Err(Closed);
         }
-        if state.commits == Commits::None && state.calls.is_empty() {
+        if state.commits == Commits::None && state.waiting.is_empty() {
             state.commits = Commits::Caller;
-            return Ok(Entry::Lead(Lead { queue: self }, writes));
+            return Ok(Place::Lead(Lead { queue: self }, writes));
         }
-        let (sender, answer) = oneshot::channel();
-        let bytes = writes.iter().map(Write::size).sum();
-        let call = Call { writes, refused: Vec::new(), bytes, answer: sender };
-        let number = state.tickets;
-        state.tickets += 1;
-        state.entries += call.writes.len();
-        state.calls.push_back((number, Some(call)));
+        let (number, answer) = state.waiting.push(writes);
         // A caller that commits looks behind itself when it is done.
         let wake = state.commits == Commits::None && std::mem::take(&mut state.idle);
         drop(state);
         if wake {
             self.work.notify_one();
         }
-        Ok(Entry::Wait(Ticket { queue: self, number, answer, answered: false }))
+        Ok(Place::Wait(Ticket { queue: self, number, answer, answered: false }))
     }
 
     /// What the committer does next, which is done with what it did before; `None` when there will be nothing any more.
@@ -125,7 +97,7 @@ impl Queue {
                     return Some(Work::Begun(batch));
                 }
                 if state.commits != Commits::Caller {
-                    let batch = state.take(settings);
+                    let batch = state.waiting.take(settings, NOTHING_SENT);
                     if !batch.is_empty() {
                         state.commits = Commits::Committer;
                         return Some(Work::Calls(batch));
@@ -143,8 +115,8 @@ impl Queue {
 
     /// What the committer commits next, when something waits; before it is done with the commit before, which
     /// keeps callers from beginning one.
-    pub(super) fn next_batch(&self, settings: &GroupCommitSettings) -> Option<Vec<Call>> {
-        let batch = self.lock().take(settings);
+    pub(super) fn next_batch(&self, settings: &GroupCommitSettings) -> Option<Vec<Call<Write>>> {
+        let batch = self.lock().waiting.take(settings, NOTHING_SENT);
         (!batch.is_empty()).then_some(batch)
     }
 
@@ -157,7 +129,7 @@ impl Queue {
         }
         state.commits = if begun.is_some() { Commits::Committer } else { Commits::None };
         state.begun = begun;
-        let needed = state.begun.is_some() || !state.calls.is_empty() || state.closed;
+        let needed = state.begun.is_some() || !state.waiting.is_empty() || state.closed;
         let wake = needed && std::mem::take(&mut state.idle);
         drop(state);
         if wake {
@@ -166,24 +138,8 @@ impl Queue {
     }
 
     /// Takes out what must be answered like an entry that was not stored; calls of which nothing is left come back.
-    pub(super) fn refuse(&self, not_stored: &NotStored) -> Vec<Call> {
-        let mut state = self.lock();
-        let (mut done, mut refused) = (Vec::new(), 0);
-        for (_, slot) in &mut state.calls {
-            if let Some(call) = slot.take() {
-                let before = call.writes.len();
-                let call = call.refuse(not_stored);
-                refused += before - call.writes.len();
-                if call.writes.is_empty() {
-                    done.push(call);
-                } else {
-                    *slot = Some(call);
-                }
-            }
-        }
-        state.entries -= refused;
-        state.trim();
-        done
+    pub(super) fn refuse(&self, not_stored: &NotStored) -> Vec<Call<Write>> {
+        self.lock().waiting.refuse(not_stored)
     }
 
     /// Takes no further calls; those that wait are still committed.
@@ -198,24 +154,18 @@ impl Queue {
             let mut state = self.lock();
             state.closed = true;
             state.abandoned = true;
-            state.entries = 0;
-            (std::mem::take(&mut state.calls), state.begun.take())
+            (std::mem::take(&mut state.waiting), state.begun.take())
         };
         drop(calls);
     }
 
     /// How many entries wait.
     pub(super) fn entries(&self) -> usize {
-        self.lock().entries
+        self.lock().waiting.entries()
     }
 
     fn withdraw(&self, number: u64) {
-        let mut state = self.lock();
-        let index = state.calls.binary_search_by_key(&number, |(number, _)| *number).ok();
-        let call = index.and_then(|index| state.calls.get_mut(index)).and_then(|(_, slot)| slot.take());
-        state.entries -= call.as_ref().map_or(0, |call| call.writes.len());
-        state.trim();
-        drop(state);
+        let call = self.lock().waiting.withdraw(number);
         // Outside of the lock: a list can be long.
         drop(call);
     }
@@ -226,80 +176,10 @@ impl Queue {
     }
 }
 
-impl State {
-    fn take(&mut self, settings: &GroupCommitSettings) -> Vec<Call> {
-        let (mut batch, mut entries, mut bytes) = (Vec::new(), 0, 0);
-        while let Some((_, slot)) = self.calls.front() {
-            if let Some(call) = slot {
-                entries += call.writes.len();
-                bytes += call.bytes;
-                if !batch.is_empty() && (entries > settings.max_entries || bytes > settings.max_bytes) {
-                    break;
-                }
-            }
-            batch.extend(self.calls.pop_front().and_then(|(_, slot)| slot));
-        }
-        self.entries -= batch.iter().map(|call: &Call| call.writes.len()).sum::<usize>();
-        batch
-    }
-
-    fn trim(&mut self) {
-        while let Some((_, None)) = self.calls.front() {
-            self.calls.pop_front();
-        }
-        while let Some((_, None)) = self.calls.back() {
-            self.calls.pop_back();
-        }
-    }
-}
-
-impl Call {
-    /// One whose entries are on their way.
-    pub(super) fn sent(answer: oneshot::Sender<Answers>) -> Self {
-        Self { writes: Vec::new(), refused: Vec::new(), bytes: 0, answer }
-    }
-
-    /// Moves the entries that must be answered like an earlier one from `writes` to `refused`.
-    fn refuse(mut self, not_stored: &NotStored) -> Self {
-        if self.writes.iter().all(|write| not_stored.earlier(write).is_none()) {
-            return self;
-        }
-        let mut before = std::mem::take(&mut self.refused).into_iter().peekable();
-        let mut place = 0;
-        for write in std::mem::take(&mut self.writes) {
-            while let Some(refused) = before.next_if(|(at, _)| *at == place) {
-                self.refused.push(refused);
-                place += 1;
-            }
-            match not_stored.earlier(&write) {
-                Some(error) => self.refused.push((place, error.clone())),
-                None => self.writes.push(write),
-            }
-            place += 1;
-        }
-        self.refused.extend(before);
-        self
-    }
-
-    /// Tells the caller; `answers` are those of `writes`.
-    pub(super) fn answer(self, mut answers: Answers) {
-        for (place, error) in self.refused {
-            answers.insert(place, Err(error));
-        }
-        // The caller may have gone.
-        let _ = self.answer.send(answers);
-    }
-
-    /// What was refused in the queue.
-    pub(super) fn refused(&self) -> impl Iterator<Item = &JournalError> {
-        self.refused.iter().map(|(_, error)| error)
-    }
-}
-
 impl Lead<'_> {
     /// The commit is concluded: the next batch, if calls came meanwhile; else the right is given back.
-    pub(super) fn next(self, settings: &GroupCommitSettings) -> Option<(Self, Vec<Call>)> {
-        let batch = self.queue.lock().take(settings);
+    pub(super) fn next(self, settings: &GroupCommitSettings) -> Option<(Self, Vec<Call<Write>>)> {
+        let batch = self.queue.lock().waiting.take(settings, NOTHING_SENT);
         (!batch.is_empty()).then_some((self, batch))
     }
 
@@ -332,3 +212,6 @@ impl Drop for Ticket<'_> {
         }
     }
 }
+
+/// A commit takes all that it has at once.
+const NOTHING_SENT: (usize, usize) = (0, 0);

@@ -4,9 +4,10 @@ use std::ops::Bound;
 use bytes::Bytes;
 
 use super::log::{Log, Row};
+use crate::encoded_write::{EncodedEvent, EncodedKind, EncodedWrite};
 use crate::{
-    Envelope, Head, JournalError, Limits, NotStored, Offset, Page, PageItem, PersistenceId, ReplayRange,
-    Replayed, SeqNr, StoredEvent, Tag, Token, Write,
+    Envelope, Head, JournalError, NotStored, Offset, Page, PageItem, PersistenceId, ReplayRange, Replayed,
+    SeqNr, StoredEvent, Tag, Token,
 };
 
 /// All events, and where each id stands.
@@ -27,79 +28,61 @@ struct Stream {
     tombstone: Option<u64>,
 }
 
-/// An entry of a list whose events are encoded, or that is refused as it is.
-pub(super) struct EncodedWrite {
-    write: Write,
-    events: Result<Vec<(Bytes, Vec<Tag>)>, JournalError>,
-}
-
-impl EncodedWrite {
-    pub(super) fn new(mut write: Write, limits: Limits) -> Self {
-        let events = match &mut write {
-            Write::Append(append) => append.check(limits).map(|()| {
-                // Not collected: that would take the memory of the larger envelopes and give most of it back, for each append.
-                let mut encoded = Vec::with_capacity(append.events.len());
-                encoded.extend(append.events.drain(..).map(|event| (event.encode(), event.tags)));
-                encoded
-            }),
-            Write::Claim { .. } | Write::Verify { .. } => Ok(Vec::new()),
-        };
-        Self { write, events }
-    }
-}
-
 impl Store {
     /// Decides and stores a list, in order.
     pub(super) fn write(&mut self, writes: Vec<EncodedWrite>) -> Vec<Result<Head, JournalError>> {
         let mut not_stored = NotStored::new();
-        writes
-            .into_iter()
-            .map(|EncodedWrite { write, events }| {
-                if let Some(error) = not_stored.earlier(&write) {
-                    return Err(error.clone());
-                }
-                let answer = events.and_then(|events| self.decide(&write, events));
-                if let Err(error) = &answer {
-                    not_stored.remember(write.persistence_id(), write.token(), error);
-                }
-                answer
-            })
-            .collect()
+        let mut answers = Vec::with_capacity(writes.len());
+        answers.extend(writes.into_iter().map(|EncodedWrite { persistence_id: id, token, kind, .. }| {
+            if let Some(error) = not_stored.earlier_of(&id, token) {
+                return Err(error.clone());
+            }
+            let answer = self.decide(&id, token, kind);
+            if let Err(error) = &answer {
+                not_stored.remember(&id, token, error);
+            }
+            answer
+        }));
+        answers
     }
 
-    fn decide(&mut self, write: &Write, events: Vec<(Bytes, Vec<Tag>)>) -> Result<Head, JournalError> {
-        let (id, token) = (write.persistence_id(), write.token());
+    fn decide(&mut self, id: &PersistenceId, token: Token, kind: EncodedKind) -> Result<Head, JournalError> {
+        if let EncodedKind::Append { events: Err(error), .. } = kind {
+            return Err(error);
+        }
         let head = self.head(id);
         if head.token > token {
             return Err(JournalError::outranked(id, token, head.token));
         }
-        match write {
-            Write::Append(append) if append.expected != head.seq_nr => {
-                let (persistence_id, expected) = (id.clone(), append.expected);
-                Err(JournalError::Conflict { persistence_id, expected, head: head.seq_nr })
+        match kind {
+            EncodedKind::Append { expected, .. } if expected != head.seq_nr => {
+                Err(JournalError::Conflict { persistence_id: id.clone(), expected, head: head.seq_nr })
             }
-            Write::Append(_) => Ok(self.append(id, token, events)),
-            Write::Claim { .. } => {
+            EncodedKind::Append { events, .. } => Ok(self.append(id, token, events?)),
+            EncodedKind::Claim => {
                 let stream = self.stream(id);
                 stream.head.token = token;
                 Ok(stream.head)
             }
-            Write::Verify { .. } if head.token == token => Ok(head),
-            Write::Verify { .. } => Err(JournalError::outranked(id, token, head.token)),
+            EncodedKind::Verify if head.token == token => Ok(head),
+            EncodedKind::Verify => Err(JournalError::outranked(id, token, head.token)),
         }
     }
 
-    fn append(&mut self, id: &PersistenceId, token: Token, events: Vec<(Bytes, Vec<Tag>)>) -> Head {
+    fn append(&mut self, id: &PersistenceId, token: Token, events: Vec<EncodedEvent>) -> Head {
         let slice = id.slice();
-        let first = self.head(id).seq_nr;
-        let mut positions = Vec::with_capacity(events.len());
-        for (n, (bytes, tags)) in (1..).zip(events) {
-            let row = Row { id: id.clone(), slice, seq_nr: first.plus(n), tags, event: Some(bytes) };
-            positions.push(self.log.push(row));
+        // Not `self.stream`: it borrows all of the store.
+        if !self.streams.contains_key(id) {
+            self.stream(id);
         }
-        let stream = self.stream(id);
-        stream.head = Head { seq_nr: first.plus(positions.len() as u64), token, ..stream.head };
-        stream.positions.extend(positions);
+        let Some(stream) = self.streams.get_mut(id) else { return Head::EMPTY };
+        for EncodedEvent { bytes, tags } in events {
+            let seq_nr = stream.head.seq_nr.next();
+            let row = Row { id: id.clone(), slice, seq_nr, tags, event: Some(bytes) };
+            stream.positions.push_back(self.log.push(row));
+            stream.head.seq_nr = seq_nr;
+        }
+        stream.head.token = token;
         stream.head
     }
 

@@ -38,11 +38,10 @@ impl Batch {
         ended.map_err(|failure| failure.answer)
     }
 
-    /// Answers each job: with what it was refused for, or with how the transaction ended.
-    pub(super) fn answer(self, ended: Result<(), JournalError>) {
-        for (job, refused) in self.jobs.into_iter().zip(self.refused) {
-            job.answer(refused.map_or_else(|| ended.clone(), Err));
-        }
+    /// Answers each job: with what it was refused for, or with how the transaction ended. Those that come back go on.
+    pub(super) fn answer(self, ended: Result<(), JournalError>) -> Vec<Box<dyn Job>> {
+        let jobs = self.jobs.into_iter().zip(self.refused);
+        jobs.filter_map(|(job, refused)| job.answer(refused.map_or_else(|| ended.clone(), Err))).collect()
     }
 
     fn transaction(&mut self, conn: &Connection, heads: &mut Heads) -> Result<(), Failure> {

@@ -11,11 +11,12 @@ use super::heads::Heads;
 use super::job::Task;
 use super::readers::{CLOSED, Readers, stopped};
 use super::schema;
-use super::writer::{Message, Writer};
+use super::writer::Writer;
+use super::writer_thread::{Message, Shared};
 use super::{Durability, OpenError, Options, Schema};
 use crate::JournalError;
 
-/// An open SQLite file: one thread that writes and a few connections that read.
+/// An open SQLite file: one connection that writes, with a thread for it, and a few connections that read.
 ///
 /// Whoever keeps tables in the file makes them with [`Database::migrate`], changes them with [`Database::transact`], and
 /// reads them with [`Database::read`]. Clones share everything; the connections are closed when the last one is dropped.
@@ -44,8 +45,15 @@ pub struct Database {
     path: Arc<Path>,
     options: Options,
     /// `None`: opened for reading only.
-    jobs: Option<mpsc::Sender<Message>>,
+    writing: Option<Writing>,
     readers: Arc<Readers>,
+}
+
+/// The writer thread, and what it shares with callers.
+#[derive(Clone)]
+pub(super) struct Writing {
+    pub(super) jobs: mpsc::Sender<Message>,
+    pub(super) writer: Arc<Shared>,
 }
 
 impl Database {
@@ -60,12 +68,13 @@ impl Database {
         schema::prepare(&path, &options).await?;
         let (jobs, queue) = mpsc::channel(QUEUED_JOBS);
         let readers = Arc::new(Readers::new(path.to_path_buf(), options, Closing::Checkpoints));
-        blocking(&path, move |path| {
-            Writer::start(path.to_owned(), options, queue)
+        let writer = blocking(&path, move |path| {
+            Writer::open(path.to_owned(), options)
+                .and_then(|writer| Shared::start(writer, queue))
                 .map_err(|error| OpenError::from_rusqlite(path, &error, options.busy_timeout))
         })
         .await?;
-        Ok(Self { path, options, jobs: Some(jobs), readers })
+        Ok(Self { path, options, writing: Some(Writing { jobs, writer }), readers })
     }
 
     /// Opens a file that is there, for tools that look at it: nothing is created or migrated, and the write-ahead log of an
@@ -79,12 +88,12 @@ impl Database {
         let path = absolute(path.as_ref())?;
         let closing = blocking(&path, move |path| schema::look_at(path, &options)).await?;
         let readers = Arc::new(Readers::new(path.to_path_buf(), options, closing));
-        Ok(Self { path, options, jobs: None, readers })
+        Ok(Self { path, options, writing: None, readers })
     }
 
     /// Whether it was opened with [`Database::open_read_only`].
     pub fn is_read_only(&self) -> bool {
-        self.jobs.is_none()
+        self.writing.is_none()
     }
 
     /// Brings a component's tables to its newest version, in one transaction.
@@ -131,16 +140,21 @@ impl Database {
         T: Send + 'static,
         F: FnOnce(&Connection, &mut Heads) -> rusqlite::Result<T> + Send + 'static,
     {
-        let Some(jobs) = &self.jobs else {
+        let Some(writing) = &self.writing else {
             let what = self.path.display();
             return Err(JournalError::rejected(what, "the file was opened for reading only"));
         };
         let (reply, answer) = oneshot::channel();
         let task = Task { work: Some(job), done: None, reply };
-        jobs.send(Message::Job(Box::new(task))).await.map_err(|_| unavailable(CLOSED))?;
+        writing.jobs.send(Message::Job(Box::new(task))).await.map_err(|_| unavailable(CLOSED))?;
         answer.await.unwrap_or_else(|_| {
             Err(JournalError::Unknown { reason: "the SQLite writer thread ended".into(), source: None })
         })
+    }
+
+    /// What writes; `None` when it was opened for reading only.
+    pub(super) fn writing(&self) -> Option<&Writing> {
+        self.writing.as_ref()
     }
 
     /// Runs a short job that reads on a blocking thread: all its statements see one state of the file, and everything that was
@@ -186,8 +200,8 @@ impl Database {
     pub async fn close(&self) {
         self.readers.close().await;
         let (closed, done) = oneshot::channel();
-        let Some(jobs) = &self.jobs else { return };
-        if jobs.send(Message::Close(closed)).await.is_ok() {
+        let Some(writing) = &self.writing else { return };
+        if writing.jobs.send(Message::Close(closed)).await.is_ok() {
             let _ = done.await;
         }
     }

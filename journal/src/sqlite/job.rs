@@ -11,8 +11,8 @@ use crate::JournalError;
 pub(super) trait Job: Send {
     /// Runs the statements. What an `Err` did is undone by the caller.
     fn run(&mut self, conn: &Connection, heads: &mut Heads) -> Result<(), Failure>;
-    /// Gives the answer, once it is known how the transaction ended.
-    fn answer(self: Box<Self>, committed: Result<(), JournalError>);
+    /// Gives the answer, once it is known how the transaction ended. What comes back has something for the next transaction.
+    fn answer(self: Box<Self>, committed: Result<(), JournalError>) -> Option<Box<dyn Job>>;
     /// Nobody waits any more.
     fn is_abandoned(&self) -> bool;
 }
@@ -37,22 +37,24 @@ where
                 Ok(())
             }
             Ok(Err(error)) => Err(Failure::of_statement(error)),
-            Err(_) => Err(Failure {
-                answer: unavailable(
-                    "a job of the SQLite writer panicked, nothing of it was stored; report this bug",
-                ),
-                io: false,
-            }),
+            Err(_) => Err(panicked()),
         }
     }
 
-    fn answer(self: Box<Self>, committed: Result<(), JournalError>) {
+    fn answer(self: Box<Self>, committed: Result<(), JournalError>) -> Option<Box<dyn Job>> {
         let Self { done, reply, .. } = *self;
         // Whoever asked may have gone; that is theirs to decide.
         let _ = reply.send(committed.and_then(|()| done.ok_or_else(|| unavailable("the job was not run"))));
+        None
     }
 
     fn is_abandoned(&self) -> bool {
         self.reply.is_closed()
     }
+}
+
+pub(super) fn panicked() -> Failure {
+    let answer =
+        unavailable("a job of the SQLite writer panicked, nothing of it was stored; report this bug");
+    Failure { answer, io: false }
 }

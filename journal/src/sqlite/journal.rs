@@ -1,14 +1,16 @@
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 use super::tables::TABLES;
-use super::write::EncodedWrite;
 use super::{Database, OpenError, Options, change, pages, replay, stream, write};
+use crate::commit_path::{CommitPath, Path as Way};
+use crate::encoded_write::EncodedWrite;
 use crate::{
-    Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange, Replayed, SeqNr,
-    SliceRange, StoredEvent, Tag, Write,
+    Envelope, Head, Journal, JournalError, Limits, NotStored, Offset, Page, PersistenceId, ReplayRange,
+    Replayed, SeqNr, SliceRange, StoredEvent, Tag, Write,
 };
 
 /// Events and records in a SQLite file: the embedded default backend.
@@ -81,7 +83,11 @@ impl Journal for SqliteJournal {
             return Vec::new();
         }
         let writes: Vec<_> = writes.into_iter().map(|write| EncodedWrite::new(write, Self::LIMITS)).collect();
-        match self.database.transact_with(move |conn, heads| write::write(conn, heads, &writes)).await {
+        match self
+            .database
+            .transact_with(move |conn, heads| write::write(conn, heads, &writes, &mut NotStored::new()))
+            .await
+        {
             Ok(answers) => answers,
             Err(error) => vec![Err(error); count],
         }
@@ -133,5 +139,10 @@ impl Journal for SqliteJournal {
 
     fn limits(&self) -> Limits {
         Self::LIMITS
+    }
+
+    fn commit_path(&self) -> Option<CommitPath> {
+        let writing = self.database.writing()?.clone();
+        Some(CommitPath(Way::Thread(Arc::new(writing))))
     }
 }

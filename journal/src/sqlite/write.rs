@@ -1,52 +1,31 @@
 use std::sync::LazyLock;
 
-use bytes::Bytes;
 use rusqlite::{CachedStatement, Connection, Statement, params};
 
 use super::heads::Heads;
 use super::stream::{Stream, stored_seq_nr};
-use crate::{Head, JournalError, Limits, NotStored, PersistenceId, SeqNr, Slice, Tag, Write};
+use crate::encoded_write::{EncodedEvent, EncodedKind, EncodedWrite};
+use crate::{Head, JournalError, NotStored, PersistenceId, SeqNr, Slice, Tag};
 
-/// An entry of a list, made ready before it comes to the thread that writes.
-pub(super) struct EncodedWrite {
-    write: Write,
-    /// An append's events as bytes, or why the entry is refused as it is.
-    events: Result<Vec<(Bytes, Vec<Tag>)>, JournalError>,
-}
-
-impl EncodedWrite {
-    pub(super) fn new(mut write: Write, limits: Limits) -> Self {
-        let events = match &mut write {
-            Write::Append(append) => append.check(limits).map(|()| {
-                // Not collected: that would take the memory of the larger envelopes and give most of it back, for each append.
-                let mut encoded = Vec::with_capacity(append.events.len());
-                encoded.extend(append.events.drain(..).map(|event| (event.encode(), event.tags)));
-                encoded
-            }),
-            Write::Claim { .. } | Write::Verify { .. } => Ok(Vec::new()),
-        };
-        Self { write, events }
-    }
-}
-
-/// Decides and stores a list, in order, inside a transaction that holds the write lock.
+/// Decides and stores a list, in order, inside a transaction that holds the write lock; `not_stored` has what became of earlier
+/// lists that share the transaction and belong together.
 pub(super) fn write(
     conn: &Connection,
     heads: &mut Heads,
     writes: &[EncodedWrite],
+    not_stored: &mut NotStored,
 ) -> rusqlite::Result<Vec<Result<Head, JournalError>>> {
     heads.refresh(conn)?;
     let find = conn.prepare_cached(Stream::FIND)?;
     let mut list = List { conn, heads, find, rows: Vec::with_capacity(writes.len()) };
-    let mut not_stored = NotStored::new();
     let mut answers = Vec::with_capacity(writes.len());
-    for EncodedWrite { write, events } in writes {
-        let answer = match (not_stored.earlier(write), events) {
-            (Some(error), _) | (None, Err(error)) => Err(error.clone()),
-            (None, Ok(events)) => list.decide(write, events)?,
+    for write in writes {
+        let answer = match not_stored.earlier_of(&write.persistence_id, write.token) {
+            Some(error) => Err(error.clone()),
+            None => list.decide(write)?,
         };
         if let Err(error) = &answer {
-            not_stored.remember(write.persistence_id(), write.token(), error);
+            not_stored.remember(&write.persistence_id, write.token, error);
         }
         answers.push(answer);
     }
@@ -67,41 +46,42 @@ struct EventRow<'a> {
     stream: i64,
     seq_nr: SeqNr,
     slice: Slice,
-    envelope: &'a Bytes,
-    tags: &'a [Tag],
+    event: &'a EncodedEvent,
 }
 
 impl<'a> List<'a> {
-    fn decide(
-        &mut self,
-        write: &Write,
-        events: &'a [(Bytes, Vec<Tag>)],
-    ) -> rusqlite::Result<Result<Head, JournalError>> {
-        let (id, token) = (write.persistence_id(), write.token());
+    fn decide(&mut self, write: &'a EncodedWrite) -> rusqlite::Result<Result<Head, JournalError>> {
+        let (id, token) = (&write.persistence_id, write.token);
+        if let EncodedKind::Append { events: Err(error), .. } = &write.kind {
+            return Ok(Err(error.clone()));
+        }
         let known = self.heads.find(&mut self.find, id)?;
         let head = known.map_or(Head::EMPTY, |stream| stream.head);
         if head.token > token {
             return Ok(Err(JournalError::outranked(id, token, head.token)));
         }
-        match write {
-            Write::Append(append) if append.expected != head.seq_nr => Ok(Err(JournalError::Conflict {
-                persistence_id: id.clone(),
-                expected: append.expected,
-                head: head.seq_nr,
-            })),
-            Write::Append(append) => {
-                let head = Head { seq_nr: append.expected.plus(events.len() as u64), token, ..head };
+        match &write.kind {
+            EncodedKind::Append { expected, .. } if *expected != head.seq_nr => {
+                Ok(Err(JournalError::Conflict {
+                    persistence_id: id.clone(),
+                    expected: *expected,
+                    head: head.seq_nr,
+                }))
+            }
+            EncodedKind::Append { expected, events } => {
+                let events = events.as_deref().unwrap_or_default();
+                let head = Head { seq_nr: expected.plus(events.len() as u64), token, ..head };
                 let stream = self.set(id, known, head)?;
-                self.append(stream, id.slice(), append.expected, events);
+                self.append(stream, id.slice(), *expected, events);
                 Ok(Ok(head))
             }
-            Write::Claim { .. } => {
+            EncodedKind::Claim => {
                 let head = Head { token, ..head };
                 self.set(id, known, head)?;
                 Ok(Ok(head))
             }
-            Write::Verify { .. } if head.token == token => Ok(Ok(head)),
-            Write::Verify { .. } => Ok(Err(JournalError::outranked(id, token, head.token))),
+            EncodedKind::Verify if head.token == token => Ok(Ok(head)),
+            EncodedKind::Verify => Ok(Err(JournalError::outranked(id, token, head.token))),
         }
     }
 
@@ -121,11 +101,11 @@ impl<'a> List<'a> {
         Ok(stream)
     }
 
-    fn append(&mut self, stream: Stream, slice: Slice, before: SeqNr, events: &'a [(Bytes, Vec<Tag>)]) {
+    fn append(&mut self, stream: Stream, slice: Slice, before: SeqNr, events: &'a [EncodedEvent]) {
         let mut seq_nr = before;
-        self.rows.extend(events.iter().map(|(envelope, tags)| {
+        self.rows.extend(events.iter().map(|event| {
             seq_nr = seq_nr.next();
-            EventRow { stream: stream.id, seq_nr, slice, envelope, tags }
+            EventRow { stream: stream.id, seq_nr, slice, event }
         }));
     }
 }
@@ -150,13 +130,13 @@ fn insert_with(conn: &Connection, insert: &mut Statement<'_>, rows: &[EventRow<'
         insert.raw_bind_parameter(next(), row.stream)?;
         insert.raw_bind_parameter(next(), stored_seq_nr(row.seq_nr))?;
         insert.raw_bind_parameter(next(), row.slice.number())?;
-        insert.raw_bind_parameter(next(), row.envelope.as_ref())?;
+        insert.raw_bind_parameter(next(), row.event.bytes.as_ref())?;
     }
     insert.raw_execute()?;
     // Rows of one statement are numbered one after the other: nobody else inserts.
     let last = conn.last_insert_rowid();
     for (row, ordering) in rows.iter().rev().zip((0..=last).rev()) {
-        insert_tags(conn, ordering, row.tags)?;
+        insert_tags(conn, ordering, &row.event.tags)?;
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
 
 use super::Options;
 use super::batch::Batch;
@@ -9,21 +9,15 @@ use super::connection::open_writer;
 use super::failure::{Failure, unavailable};
 use super::heads::Heads;
 use super::job::Job;
+use super::pace::Pace;
 use crate::JournalError;
 
-/// What the writer thread is asked to do.
-pub(super) enum Message {
-    Job(Box<dyn Job>),
-    /// Finish what is queued, close the connection, then say so.
-    Close(oneshot::Sender<()>),
-}
-
-/// The thread that owns the connection that writes.
+/// The connection that writes, and what it takes to keep it going. Used by one thread at a time.
 pub(super) struct Writer {
     path: PathBuf,
     options: Options,
-    jobs: mpsc::Receiver<Message>,
     connection: State,
+    pace: Pace,
 }
 
 enum State {
@@ -37,62 +31,30 @@ enum State {
 }
 
 impl Writer {
-    /// Opens the connection and starts the thread.
-    pub(super) fn start(
-        path: PathBuf,
-        options: Options,
-        jobs: mpsc::Receiver<Message>,
-    ) -> rusqlite::Result<()> {
+    pub(super) fn open(path: PathBuf, options: Options) -> rusqlite::Result<Self> {
         let connection = State::Healthy(open_writer(&path, &options)?, Heads::default());
-        let mut writer = Self { path, options, jobs, connection };
-        std::thread::Builder::new()
-            .name("annals-sqlite".into())
-            .spawn(move || writer.run())
-            .map(drop)
-            .map_err(|error| {
-                rusqlite::Error::SqliteFailure(
-                    rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_NOMEM),
-                    Some(format!("the operating system gives no thread: {error}")),
-                )
-            })
+        Ok(Self { path, options, connection, pace: Pace::default() })
     }
 
-    fn run(&mut self) {
-        let mut closers = Vec::new();
-        while let Some(message) = self.jobs.blocking_recv() {
-            let mut batch = Vec::new();
-            let mut next = Some(message);
-            // Everything that was queued while the last transaction committed is the next transaction.
-            while let Some(message) = next {
-                match message {
-                    Message::Job(job) if !job.is_abandoned() => batch.push(job),
-                    Message::Job(_) => {}
-                    Message::Close(closed) => {
-                        self.jobs.close();
-                        closers.push(closed);
-                    }
-                }
-                next = if batch.len() < MAX_JOBS_A_COMMIT { self.jobs.try_recv().ok() } else { None };
-            }
-            if !batch.is_empty() {
-                self.commit(batch);
-            }
-        }
-        self.connection = State::Closed;
-        for closed in closers {
-            let _ = closed.send(());
-        }
-    }
-
-    /// Runs the jobs in one transaction and answers them.
-    fn commit(&mut self, jobs: Vec<Box<dyn Job>>) {
+    /// Runs the jobs in one transaction and answers them. Those that come back have something for the next one.
+    pub(super) fn commit(&mut self, jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+        let began = Instant::now();
         let mut batch = Batch::new(jobs);
         let ended = self.healthy().and_then(|(conn, heads)| batch.run(conn, heads));
+        self.pace.observe(began.elapsed());
         if batch.io {
             self.break_down();
         }
-        batch.answer(ended);
-        self.checkpoint_if_due();
+        batch.answer(ended)
+    }
+
+    /// Whether a commit should take so little time that a thread that has other things to do may wait for it.
+    pub(super) fn is_quick(&self) -> bool {
+        matches!(self.connection, State::Healthy(..)) && self.pace.is_quick()
+    }
+
+    pub(super) fn close(&mut self) {
+        self.connection = State::Closed;
     }
 
     fn healthy(&mut self) -> Result<(&Connection, &mut Heads), JournalError> {
@@ -129,14 +91,25 @@ impl Writer {
         Ok(())
     }
 
-    /// Copies the write-ahead log into the file when it has become long.
-    fn checkpoint_if_due(&mut self) {
-        let State::Healthy(conn, _) = &self.connection else { return };
-        let due = || -> rusqlite::Result<()> {
-            let pages = checkpoint(conn, "PRAGMA wal_checkpoint(NOOP)")?.pages;
-            if pages < self.options.checkpoint_pages {
-                return Ok(());
+    /// Whether the write-ahead log has become so long that it is to be copied into the file.
+    pub(super) fn is_checkpoint_due(&mut self) -> bool {
+        let State::Healthy(conn, _) = &self.connection else { return false };
+        match checkpoint(conn, "PRAGMA wal_checkpoint(NOOP)") {
+            Ok(found) => found.pages >= self.options.checkpoint_pages,
+            Err(error) => {
+                self.checkpoint_failed(error);
+                false
             }
+        }
+    }
+
+    /// Copies the write-ahead log into the file when it has become long.
+    pub(super) fn checkpoint_if_due(&mut self) {
+        if !self.is_checkpoint_due() {
+            return;
+        }
+        let State::Healthy(conn, _) = &self.connection else { return };
+        let copy = || -> rusqlite::Result<()> {
             let left = checkpoint(conn, "PRAGMA wal_checkpoint(PASSIVE)")?;
             if left.pages > self.options.checkpoint_pages.saturating_mul(PATIENCE) {
                 // Readers kept the log from starting anew for long: wait for them, a moment.
@@ -147,12 +120,16 @@ impl Writer {
             }
             Ok(())
         };
-        if let Err(error) = due() {
-            let failure = Failure::of_statement(error);
-            tracing::warn!(path = %self.path.display(), error = %failure.answer, "a checkpoint failed");
-            if failure.io {
-                self.break_down();
-            }
+        if let Err(error) = copy() {
+            self.checkpoint_failed(error);
+        }
+    }
+
+    fn checkpoint_failed(&mut self, error: rusqlite::Error) {
+        let failure = Failure::of_statement(error);
+        tracing::warn!(path = %self.path.display(), error = %failure.answer, "a checkpoint failed");
+        if failure.io {
+            self.break_down();
         }
     }
 }
@@ -199,15 +176,15 @@ fn checkpoint(conn: &Connection, pragma: &str) -> rusqlite::Result<Checkpoint> {
         .query_row((), |row| Ok(Checkpoint { pages: u32::try_from(row.get::<_, i64>(1)?).unwrap_or(0) }))
 }
 
-const MAX_JOBS_A_COMMIT: usize = 512;
 /// How many times its usual length the write-ahead log may reach before writers wait for readers.
 const PATIENCE: u32 = 8;
-const RESTART_WAIT: std::time::Duration = std::time::Duration::from_millis(100);
+const RESTART_WAIT: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::time::Duration;
+
+    use tokio::sync::oneshot;
 
     use super::super::job::Task;
     use super::*;
@@ -224,9 +201,8 @@ mod tests {
         let sql = "PRAGMA journal_mode = WAL; CREATE TABLE notes (text TEXT)";
         Connection::open(&path).unwrap().execute_batch(sql).unwrap();
         let options = Options::default().busy_timeout(Duration::ZERO);
-        let connection = State::Healthy(open_writer(&path, &options).unwrap(), Heads::default());
-        let jobs = mpsc::channel(1).1;
-        Setup { directory, writer: Writer { path, options, jobs, connection } }
+        let writer = Writer::open(path, options).unwrap();
+        Setup { directory, writer }
     }
 
     impl Setup {

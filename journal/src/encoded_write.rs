@@ -1,0 +1,70 @@
+use bytes::Bytes;
+
+use crate::{AtomicWrite, Envelope, JournalError, Limits, PersistenceId, SeqNr, Tag, Token, Write};
+
+/// A [`Write`] whose events are bytes: made in the task of whoever writes, so that it spreads over cores, while what commits
+/// has only to store it.
+#[derive(Debug)]
+pub(crate) struct EncodedWrite {
+    pub(crate) persistence_id: PersistenceId,
+    pub(crate) token: Token,
+    pub(crate) kind: EncodedKind,
+    /// [`Write::size`].
+    pub(crate) size: usize,
+    pub(crate) event_count: usize,
+    /// Of all events.
+    pub(crate) payload_bytes: usize,
+}
+
+/// What an [`EncodedWrite`] asks for.
+#[derive(Debug)]
+pub(crate) enum EncodedKind {
+    Append {
+        expected: SeqNr,
+        /// Why the entry is refused as it is, or the events.
+        events: Result<Vec<EncodedEvent>, JournalError>,
+    },
+    Claim,
+    Verify,
+}
+
+/// An event's stored form and its labels.
+#[derive(Debug)]
+pub(crate) struct EncodedEvent {
+    pub(crate) bytes: Bytes,
+    pub(crate) tags: Vec<Tag>,
+}
+
+impl EncodedWrite {
+    /// Checks an entry and encodes its events.
+    pub(crate) fn new(write: Write, limits: Limits) -> Self {
+        let size = write.size();
+        match write {
+            Write::Append(append) => {
+                let event_count = append.events.len();
+                let payload_bytes = append.events.iter().map(|event| event.payload.len()).sum();
+                let AtomicWrite { persistence_id, expected, token, events } = append;
+                let checked = AtomicWrite::check_events(&persistence_id, expected, token, &events, limits);
+                let kind = EncodedKind::Append { expected, events: checked.map(|()| encoded(events)) };
+                Self { persistence_id, token, kind, size, event_count, payload_bytes }
+            }
+            Write::Claim { persistence_id, token } => {
+                Self::without_events(persistence_id, token, EncodedKind::Claim, size)
+            }
+            Write::Verify { persistence_id, token } => {
+                Self::without_events(persistence_id, token, EncodedKind::Verify, size)
+            }
+        }
+    }
+
+    fn without_events(persistence_id: PersistenceId, token: Token, kind: EncodedKind, size: usize) -> Self {
+        Self { persistence_id, token, kind, size, event_count: 0, payload_bytes: 0 }
+    }
+}
+
+fn encoded(events: Vec<Envelope>) -> Vec<EncodedEvent> {
+    // Not collected: that would take the memory of the larger envelopes and give most of it back, for each append.
+    let mut encoded = Vec::with_capacity(events.len());
+    encoded.extend(events.into_iter().map(|event| EncodedEvent { bytes: event.encode(), tags: event.tags }));
+    encoded
+}
