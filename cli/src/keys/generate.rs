@@ -2,6 +2,7 @@ mod ring_file;
 
 use std::path::PathBuf;
 
+use annals_journal::encryption::Ring;
 use serde::Serialize;
 
 use self::ring_file::RingFile;
@@ -46,14 +47,32 @@ struct Done {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<Exit> {
-    let mut file = RingFile::open(&args.file)?;
-    let added = file.add(args.keep_active)?;
-    file.save()?;
-    let done = Done { file: args.file.display().to_string(), added, active: file.active(), keys: file.ids() };
+    let (file, ring) = RingFile::open(&args.file)?;
+    let (ring, added) = match ring {
+        None => {
+            let ring = Ring::generate()?;
+            let made = ring.active();
+            (ring, made)
+        }
+        Some(mut ring) => {
+            let added = ring.add()?;
+            if !args.keep_active {
+                ring.activate(added);
+            }
+            (ring, added)
+        }
+    };
+    file.save(&ring)?;
+    let done = Done {
+        file: args.file.display().to_string(),
+        added: added.0,
+        active: ring.active().0,
+        keys: ring.ids().map(|id| id.0).collect(),
+    };
     if args.json {
         print_json(&done)?;
     } else {
-        let active = if done.active == added {
+        let active = if done.active == done.added {
             "is active".to_owned()
         } else {
             format!("is not active, key {} is", done.active)

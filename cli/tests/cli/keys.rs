@@ -78,3 +78,15 @@ fn what_is_no_ring_is_left_as_it_is_and_not_quoted() {
         assert_eq!(fs::read_to_string(home.path().join("ring.json")).unwrap(), text);
     }
 }
+
+#[test]
+fn a_ring_with_two_keys_of_one_number_is_refused_and_kept() {
+    let home = tempfile::tempdir().unwrap();
+    let (one, other) = ("A".repeat(43) + "=", "E".repeat(43) + "=");
+    let text = format!(r#"{{"active":1,"keys":{{"1":"{one}","1":"{other}"}}}}"#);
+    fs::write(home.path().join("ring.json"), &text).unwrap();
+    let run =
+        annals(home.path(), &["keys", "generate", "ring.json"]).exits(3).says(&["key 1 is there twice"]);
+    assert!(!run.err.contains(&one) && !run.err.contains(&other), "{run}");
+    assert_eq!(fs::read_to_string(home.path().join("ring.json")).unwrap(), text);
+}
