@@ -6,7 +6,7 @@
 //!             └─ write ─→ queue ─┴→ commit 2: what came meanwhile; goes when commit 1 is answered
 //! ```
 //! An idle journal commits at once, a busy one batches by itself. On a slow disk the next commit waits for the callers of the last
-//! one to write again, while more come and at most an eighth of the time that the last one took: else they fall into two halves, of
+//! one to write again, until most have or a fifth of the time is over that the last one took: else they fall into two halves, of
 //! which one always waits for the other's commit.
 //!
 //! Who commits depends on the backend ([`CommitPath`]): a task of ours and callers ([`ByTask`], for any backend), the backend's own

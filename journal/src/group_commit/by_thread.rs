@@ -235,7 +235,9 @@ impl CommitSource for ByThread {
                 flight.grown = Instant::now();
                 return flight.add(calls);
             }
-            if hope.since.elapsed() > hope.took / 8 || flight.grown.elapsed() > hope.took / 32 {
+            // The first ones come long before the others: answering hundreds takes a while, and so does what they do next.
+            let most_came = flight.sent.len() > hoped - hoped / 8;
+            if hope.since.elapsed() > hope.took / 5 || most_came && flight.grown.elapsed() > hope.took / 32 {
                 break;
             }
             std::thread::sleep(LOOK_AGAIN);
@@ -252,7 +254,8 @@ impl CommitSource for ByThread {
             state.shared = flight.calls.len();
             // Counted before they are told: some write again at once.
             let entries = state.waiting.entries() + flight.calls.len();
-            let slow = took >= SLOW && flight.calls.len() > 1;
+            // Also after a commit of one: who waited meanwhile should not be half of them from now on.
+            let slow = took >= SLOW && entries > 1;
             state.hope = slow.then(|| Hope { entries, took, since: Instant::now() });
         }
         for (call, entries) in flight.calls {

@@ -7,7 +7,7 @@ use std::sync::{Mutex, RwLock};
 use annals_journal::{
     Envelope, Head, Journal, JournalError, JournalExt, Limits, MemoryJournal, Offset, Page, PageItem,
     PersistenceId, Record, RecordChange, RecordKey, Records, ReplayRange, Replayed, Revision, SeqNr,
-    SliceRange, StoredEvent, Tag, Timestamp, Verdict, Write,
+    SliceRange, StoredEvent, Tag, Timestamp, Verdict, Write, check_record,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -420,6 +420,12 @@ impl Records for BrokenRecords {
         let before = self.records.lock().unwrap().clone();
         let mut answers = Vec::new();
         for change in changes {
+            if let Some(value) = &change.value
+                && let Err(error) = check_record(&change.key, value)
+            {
+                answers.push(Err(error));
+                continue;
+            }
             if self.fault == RecordFault::DecidesListsAtOnce {
                 let revision_of = |key| before.get(key).map(|record: &Record| record.revision);
                 let guarded =
