@@ -42,7 +42,7 @@ impl Selection {
         let listed = stream::try_unfold(all.then_some(None), move |after| {
             let journal = journal.clone();
             async move {
-                let Some(after) = after else { return Ok(None) };
+                let Some(after) = after else { return Ok::<_, JournalError>(None) };
                 let ids = journal.persistence_ids(after.as_ref(), IDS_A_PAGE).await?;
                 let next = (ids.len() == IDS_A_PAGE).then(|| ids.last().cloned());
                 Ok(Some((stream::iter(ids.into_iter().map(Ok::<_, JournalError>)), next)))

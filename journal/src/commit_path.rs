@@ -1,6 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+#[cfg(feature = "sqlite")]
 use crate::encoded_write::EncodedWrite;
 use crate::{Head, JournalError, Write};
 
@@ -11,6 +12,7 @@ pub struct CommitPath(pub(crate) Path);
 #[derive(Clone)]
 pub(crate) enum Path {
     AtOnce(Arc<dyn AtOnce>),
+    #[cfg(feature = "sqlite")]
     Thread(Arc<dyn CommitThread>),
 }
 
@@ -22,6 +24,7 @@ pub(crate) trait AtOnce: Send + Sync {
     fn write_now(&self, writes: Vec<Write>) -> Answers;
 }
 
+#[cfg(feature = "sqlite")]
 /// A backend that commits in a thread of its own.
 ///
 /// The thread asks for the entries of a commit when it can begin it, and gives the answers itself. So no task has to run
@@ -41,12 +44,14 @@ pub(crate) trait CommitThread: Send + Sync {
     fn begin(&self, source: Arc<dyn CommitSource>) -> Result<(), JournalError>;
 }
 
+#[cfg(feature = "sqlite")]
 /// See [`CommitThread::turn`].
 pub(crate) trait Turn {
     /// Commits entries, and waits for it.
     fn commit(self: Box<Self>, writes: Vec<EncodedWrite>) -> Result<Answers, JournalError>;
 }
 
+#[cfg(feature = "sqlite")]
 /// Where a [`CommitThread`] finds what it is to commit.
 ///
 /// ```text
@@ -75,6 +80,7 @@ impl fmt::Debug for CommitPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = match self.0 {
             Path::AtOnce(_) => "AtOnce",
+            #[cfg(feature = "sqlite")]
             Path::Thread(_) => "Thread",
         };
         f.debug_tuple("CommitPath").field(&path).finish()

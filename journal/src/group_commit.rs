@@ -14,6 +14,7 @@
 
 mod by_caller;
 mod by_task;
+#[cfg(feature = "sqlite")]
 mod by_thread;
 mod commit;
 mod committer;
@@ -29,6 +30,7 @@ use futures::stream::{BoxStream, StreamExt};
 
 use self::by_caller::ByCaller;
 use self::by_task::ByTask;
+#[cfg(feature = "sqlite")]
 use self::by_thread::ByThread;
 use self::commit::Backend;
 use crate::commit_path::{CommitPath, Path};
@@ -76,6 +78,7 @@ struct Handle {
 /// Who commits.
 enum Way {
     Caller(ByCaller),
+    #[cfg(feature = "sqlite")]
     Thread(Arc<ByThread>),
     Task(ByTask),
 }
@@ -104,6 +107,7 @@ impl GroupCommit {
         let metrics = Arc::new(JournalMetrics::new());
         let way = match inner.commit_path() {
             Some(CommitPath(Path::AtOnce(store))) => Way::Caller(ByCaller::new(store, Arc::clone(&metrics))),
+            #[cfg(feature = "sqlite")]
             Some(CommitPath(Path::Thread(thread))) => {
                 Way::Thread(Arc::new(ByThread::new(thread, Arc::clone(&metrics), settings)))
             }
@@ -119,6 +123,7 @@ impl GroupCommit {
     pub async fn shutdown(&self) {
         match &self.handle.way {
             Way::Caller(commits) => commits.shut_down(),
+            #[cfg(feature = "sqlite")]
             Way::Thread(commits) => commits.shutdown().await,
             Way::Task(commits) => commits.shutdown().await,
         }
@@ -136,6 +141,7 @@ impl Journal for GroupCommit {
     async fn write(&self, writes: Vec<Write>) -> Vec<Result<Head, JournalError>> {
         match &self.handle.way {
             Way::Caller(commits) => commits.write(writes),
+            #[cfg(feature = "sqlite")]
             Way::Thread(commits) => commits.write(writes).await,
             Way::Task(commits) => commits.write(writes).await,
         }

@@ -96,6 +96,7 @@ impl<E: Entry> Waiting<E> {
         self.entries
     }
 
+    #[cfg(feature = "sqlite")]
     pub(super) fn into_calls(self) -> impl Iterator<Item = Call<E>> {
         self.calls.into_iter().filter_map(|(_, call)| call)
     }
@@ -122,6 +123,7 @@ impl<E: Entry> Call<E> {
         Self { writes: Vec::new(), refused: Vec::new(), bytes: 0, answer }
     }
 
+    #[cfg(feature = "sqlite")]
     /// About how many its entries put into a commit.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
