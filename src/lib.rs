@@ -57,6 +57,9 @@ struct GuidePatterns;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide/errors.md")]
 struct GuideErrors;
+#[cfg(doctest)]
+#[doc = include_str!("../docs/guide/evolution.md")]
+struct GuideEvolution;
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../docs/guide/testing.md")]
 struct GuideTesting;

@@ -1,11 +1,14 @@
-use annals_migrations::{Command, Schema};
+use annals_migrations::{Command, CommandAdapter, SchemaError, Versions};
 
 use crate::{Handle, PersistentActor};
 
 /// A tuple of commands that an actor handles, such as `(Deposit, Withdraw)`.
 pub trait CommandList<A: ?Sized> {
-    /// The commands' schemas, in the order of the list.
-    fn schemas() -> Vec<Schema>;
+    /// The versions of the commands' manifests for entities of a kind, in the order of the list.
+    ///
+    /// # Errors
+    /// [`SchemaError`] when a command has no manifest there, or its steps between versions have a gap.
+    fn versions(kind: &str) -> Result<Vec<Versions>, SchemaError>;
 }
 
 /// Says that a list has a command; `At` is its place, which is inferred.
@@ -26,8 +29,10 @@ macro_rules! command_list {
             Actor: PersistentActor $(+ Handle<$command>)*,
             $($command: Command,)*
         {
-            fn schemas() -> Vec<Schema> {
-                vec![$($command::SCHEMA),*]
+            fn versions(kind: &str) -> Result<Vec<Versions>, SchemaError> {
+                let mut versions = Vec::new();
+                $(versions.extend(CommandAdapter::<$command>::new(kind)?.versions());)*
+                Ok(versions)
             }
         }
         command_list!(@lists ($($command),*) $($command $at),*);

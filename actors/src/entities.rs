@@ -3,7 +3,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use annals_journal::{PersistenceId, Timestamp};
-use annals_migrations::StateAdapter;
 use annals_snapshot::{Retention, Snapshot};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -78,7 +77,8 @@ impl<A: PersistentActor> Entities<A> {
             writer: node.writer,
             activations: Arc::clone(&node.activations),
             adapter: kind.adapter()?,
-            states: StateAdapter::new(A::KIND, A::STATE_VERSION)?,
+            states: Kind::<A>::states()?,
+            written: Arc::clone(&node.written),
             snapshots: kind.snapshots,
             limits: node.journal.limits(),
             bounds: kind.bounds,

@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_migrations::{EventAdapter, KindAdapter, SchemaError};
+use annals_migrations::{EventAdapter, KindAdapter, SchemaError, StateAdapter};
 use annals_snapshot::{Retention, SnapshotPolicy};
 
 use crate::entity::Bounds;
@@ -181,6 +181,10 @@ impl<A: PersistentActor> Kind<A> {
         let mut needs = ServiceNeeds::default();
         A::services(&mut needs);
         needs
+    }
+
+    pub(crate) fn states() -> Result<StateAdapter<A>, SchemaError> {
+        StateAdapter::with(A::KIND, A::STATE_VERSION, A::state_migrations())
     }
 
     pub(crate) fn adapter(&self) -> Result<Arc<dyn EventAdapter<A::Event>>, SchemaError> {

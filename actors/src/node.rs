@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use annals_journal::{Epoch, GroupCommit, Journal, PersistenceId, Records, WriterId};
+use annals_migrations::WrittenForms;
 use annals_snapshot::{SnapshotKeeper, SnapshotStore};
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
@@ -56,6 +57,7 @@ pub(crate) struct Shared {
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) records: Arc<dyn Records>,
     pub(crate) snapshots: Arc<SnapshotKeeper>,
+    pub(crate) written: Arc<WrittenForms>,
     pub(crate) recoveries: Arc<Semaphore>,
     pub(crate) recovery_timeout: Duration,
     pub(crate) ask_timeout: Duration,

@@ -1,5 +1,5 @@
 use annals_journal::Tag;
-use annals_migrations::{Command, Event};
+use annals_migrations::{Command, Event, Migrations};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -15,8 +15,8 @@ pub trait PersistentActor: Default + Serialize + DeserializeOwned + Send + Sync 
     /// (`account.deposited`). Never change it once something is stored.
     const KIND: &'static str;
 
-    /// Version of the state's shape in snapshots. Raise it when a snapshot of an older build must not be read: an
-    /// entity whose snapshot has another version recovers from its events.
+    /// Version of the state's shape in snapshots. Raise it when a snapshot of an older build must not be read as it is: one of another
+    /// version is brought up by [`state_migrations`](Self::state_migrations), or the entity recovers from its events.
     const STATE_VERSION: u32 = 1;
 
     /// What can happen to it.
@@ -31,6 +31,11 @@ pub trait PersistentActor: Default + Serialize + DeserializeOwned + Send + Sync 
     /// Labels for readers by tag, given the state after the event.
     fn tags(&self, _event: &Self::Event) -> Vec<Tag> {
         Vec::new()
+    }
+
+    /// How snapshots of older versions are read, and today's written for older builds; the manifest's name is `state`. None by default.
+    fn state_migrations() -> Migrations<Self> {
+        Migrations::new()
     }
 
     /// Declares the services that handlers take from their context, so that a missing one is found at start.

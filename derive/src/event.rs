@@ -1,6 +1,6 @@
 use proc_macro2::TokenStream;
 use quote::quote;
-use syn::{Attribute, Data, DataEnum, DeriveInput, Error, Fields, Ident, Result, Variant};
+use syn::{Attribute, Data, DataEnum, DeriveInput, Error, Fields, Ident, LitStr, Result, Variant};
 
 use crate::container::{migrations_path, refuse_generics};
 use crate::naming::{Named, Naming};
@@ -20,7 +20,7 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
 }
 
 fn expand_enum(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
-    let container = Naming::parse(&input.attrs, "event", &["crate"])?;
+    let container = Naming::parse(&input.attrs, "event", &["crate", "retired"])?;
     serde_attrs::refuse_on_enum(&input.attrs)?;
     let migrations = migrations_path(container.krate.as_ref());
     let variants =
@@ -35,6 +35,11 @@ fn expand_enum(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
         .iter()
         .enumerate()
         .map(|(index, StoredVariant { ident, .. })| quote!(Self::#ident { .. } => #index));
+    let steps = collect(
+        variants.iter().enumerate().map(|(index, variant)| variant.naming.steps(index, &migrations)),
+    )?;
+    let value_decoders =
+        variants.iter().enumerate().filter_map(|(index, variant)| variant.value_decoder(index, &migrations));
     let encoders = variants.iter().map(|variant| variant.encoder(&migrations));
     let decoders = variants.iter().enumerate().map(|(index, variant)| variant.decoder(index, &migrations));
     Ok(implementation(
@@ -45,15 +50,21 @@ fn expand_enum(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
             schema: quote!(match *self { #(#indices,)* }),
             encode: quote!(match *self { #(#encoders,)* }),
             decoders: quote!(#(#decoders,)*),
+            value_decoders: quote!(#(#value_decoders,)*),
+            steps: quote!(#(#steps)*),
+            retired: container.retired.unwrap_or_default(),
         },
     ))
 }
 
 fn expand_struct(input: &DeriveInput) -> Result<TokenStream> {
-    let naming = Naming::parse(&input.attrs, "event", &["version", "manifest", "protobuf", "crate"])?;
+    let naming = Naming::parse(&input.attrs, "event", ON_STRUCT)?;
     let migrations = migrations_path(naming.krate.as_ref());
     let protobuf = naming.protobuf.is_some();
     let schema = Named::new(&input.ident, &naming)?.schema(&migrations, protobuf);
+    let steps = naming.steps(0, &migrations)?;
+    let value_decoders =
+        if protobuf { quote!() } else { quote!(0 => #migrations::codec::decode_json_value(payload),) };
     let (encode, decode) = if protobuf {
         (
             quote!(::core::result::Result::Ok(#migrations::codec::encode_protobuf(self))),
@@ -70,6 +81,9 @@ fn expand_struct(input: &DeriveInput) -> Result<TokenStream> {
             schema: quote!(0),
             encode,
             decoders: quote!(0 => #migrations::codec::#decode(payload),),
+            value_decoders,
+            steps,
+            retired: naming.retired.unwrap_or_default(),
         },
     ))
 }
@@ -80,11 +94,24 @@ struct Parts {
     schema: TokenStream,
     encode: TokenStream,
     decoders: TokenStream,
+    /// Of those that are stored as JSON.
+    value_decoders: TokenStream,
+    /// Calls on `Migrations`.
+    steps: TokenStream,
+    retired: Vec<LitStr>,
 }
 
 fn implementation(ident: &Ident, migrations: &TokenStream, parts: Parts) -> TokenStream {
-    let Parts { schemas, schema, encode, decoders } = parts;
+    let Parts { schemas, schema, encode, decoders, value_decoders, steps, retired } = parts;
     let result = quote!(::core::result::Result);
+    let has_steps = !steps.is_empty() || !retired.is_empty();
+    let migrations_fn = has_steps.then(|| {
+        quote! {
+            fn migrations() -> #migrations::Migrations<Self> {
+                #migrations::Migrations::new() #steps #(.retired(#retired))*
+            }
+        }
+    });
     quote! {
         #[automatically_derived]
         impl #migrations::Event for #ident {
@@ -107,6 +134,18 @@ fn implementation(ident: &Ident, migrations: &TokenStream, parts: Parts) -> Toke
                     other => #result::Err(#migrations::CodecError::UnknownSchema(other)),
                 }
             }
+
+            fn decode_value(
+                schema: usize,
+                payload: #migrations::__private::Value,
+            ) -> #result<Self, #migrations::CodecError> {
+                match schema {
+                    #value_decoders
+                    other => Self::decode(other, &#migrations::codec::encode_json(&payload)?),
+                }
+            }
+
+            #migrations_fn
         }
     }
 }
@@ -124,7 +163,7 @@ impl<'a> StoredVariant<'a> {
     fn new(variant: &'a Variant, read: &mut u32) -> Result<Self> {
         let serde_index = *read;
         *read += u32::from(serde_attrs::is_read(&variant.attrs));
-        let naming = Naming::parse(&variant.attrs, "event", &["version", "manifest", "protobuf"])?;
+        let naming = Naming::parse(&variant.attrs, "event", ON_VARIANT)?;
         serde_attrs::refuse_on_variant(&variant.attrs, naming.protobuf.is_some())?;
         refuse_on_fields(&variant.fields)?;
         if let Some(span) = naming.protobuf
@@ -153,6 +192,12 @@ impl<'a> StoredVariant<'a> {
         }
     }
 
+    fn value_decoder(&self, index: usize, migrations: &TokenStream) -> Option<TokenStream> {
+        let serde_index = self.serde_index;
+        (!self.is_protobuf())
+            .then(|| quote!(#index => #migrations::codec::decode_variant_value(#serde_index, payload)))
+    }
+
     fn decoder(&self, index: usize, migrations: &TokenStream) -> TokenStream {
         let Self { ident, serde_index, .. } = self;
         if self.is_protobuf() {
@@ -162,6 +207,9 @@ impl<'a> StoredVariant<'a> {
         }
     }
 }
+
+const ON_VARIANT: &[&str] = &["version", "manifest", "protobuf", "from", "to"];
+const ON_STRUCT: &[&str] = &["version", "manifest", "protobuf", "from", "to", "retired", "crate"];
 
 /// `#[event(..)]` on a field would be read by nobody.
 fn refuse_on_fields(fields: &Fields) -> Result<()> {

@@ -4,6 +4,7 @@
 //! ```text
 //! container.rs   what is said on the type: which crate to name, no generics
 //! naming.rs      attributes that give a manifest and a version; kebab-case; duplicates
+//! steps.rs       steps between versions: `from(..)`, `to(..)`
 //! serde_attrs.rs attributes of serde that an event cannot have
 //! event.rs       #[derive(Event)]
 //! command.rs     #[derive(Command)]
@@ -17,6 +18,7 @@ mod container;
 mod event;
 mod naming;
 mod serde_attrs;
+mod steps;
 
 /// Implements `Event`; see `annals_migrations::Event`.
 #[proc_macro_derive(Event, attributes(event))]

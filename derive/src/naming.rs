@@ -2,7 +2,10 @@ use std::collections::HashMap;
 
 use proc_macro2::{Span, TokenStream};
 use quote::quote;
-use syn::{Attribute, Error, Ident, LitInt, LitStr, Path, Result};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Error, Ident, LitInt, LitStr, Path, Result, Token, parenthesized};
+
+use crate::steps::Steps;
 
 /// What `#[event(..)]` or `#[command(..)]` says on one type or variant.
 #[derive(Default)]
@@ -11,6 +14,12 @@ pub(crate) struct Naming {
     pub(crate) manifest: Option<LitStr>,
     pub(crate) protobuf: Option<Span>,
     pub(crate) krate: Option<Path>,
+    /// How older versions are read.
+    pub(crate) from: Option<Steps>,
+    /// How older versions are written.
+    pub(crate) to: Option<Steps>,
+    /// Manifests that mean nothing any more.
+    pub(crate) retired: Option<Vec<LitStr>>,
 }
 
 impl Naming {
@@ -37,12 +46,31 @@ impl Naming {
                         let text: LitStr = meta.value()?.parse()?;
                         naming.krate.replace(text.parse()?).is_some()
                     }
+                    "from" => naming.from.replace(Steps::parse(meta.input)?).is_some(),
+                    "to" => naming.to.replace(Steps::parse(meta.input)?).is_some(),
+                    "retired" => {
+                        let content;
+                        parenthesized!(content in meta.input);
+                        let names = Punctuated::<LitStr, Token![,]>::parse_terminated(&content)?;
+                        for name in &names {
+                            check_name(&name.value(), MANIFEST_MAX, name.span())?;
+                        }
+                        naming.retired.replace(names.into_iter().collect()).is_some()
+                    }
                     _ => naming.protobuf.replace(meta.path.segments[0].ident.span()).is_some(),
                 };
                 if twice { Err(meta.error(format!("`{setting}` is said twice"))) } else { Ok(()) }
             })?;
         }
         Ok(naming)
+    }
+
+    /// Calls on `Migrations` for the schema with this index.
+    pub(crate) fn steps(&self, index: usize, migrations: &TokenStream) -> Result<TokenStream> {
+        let today = self.version.unwrap_or(1);
+        let up = self.from.as_ref().map(|steps| steps.up(index, today, migrations)).transpose()?;
+        let down = self.to.as_ref().map(|steps| steps.down(index, today, migrations)).transpose()?;
+        Ok(quote!(#up #down))
     }
 }
 
@@ -105,7 +133,10 @@ fn unknown(setting: &str, attribute: &str, allowed: &[&str]) -> String {
         "protobuf" if attribute == "event" => {
             "`protobuf` belongs on a variant with one unnamed field, or on a struct".to_owned()
         }
-        "version" | "manifest" if attribute == "event" => {
+        "retired" if attribute == "event" => {
+            "`retired` belongs on the type: what it names is no variant any more".to_owned()
+        }
+        "version" | "manifest" | "from" | "to" if attribute == "event" => {
             format!("`{setting}` belongs on a variant: each variant of an event has its own")
         }
         _ => format!("#[{attribute}(..)] does not know `{setting}` here; it knows {list}"),

@@ -1,6 +1,6 @@
-use annals_journal::{Envelope, Manifest};
+use annals_journal::Envelope;
 
-use crate::{AdaptError, Encoded};
+use crate::{AdaptError, Encoded, Form, Versions};
 
 /// Turns events of a kind into what is stored and back; the one place where types become bytes.
 ///
@@ -9,12 +9,20 @@ use crate::{AdaptError, Encoded};
 // `from_journal` is the counterpart of `to_journal`, not a constructor.
 #[allow(clippy::wrong_self_convention)]
 pub trait EventAdapter<E>: Send + Sync + 'static {
-    /// What is stored of an event.
+    /// What is stored of an event. An adapter that changes or divides what the inner one wrote sets [`Encoded::read_back`].
     ///
     /// # Errors
     /// [`AdaptError::Unencodable`] when it has no stored form, [`AdaptError::Unreadable`] when it could not be read again;
     /// the command is refused, the state stays as it was.
     fn to_journal(&self, event: &E) -> Result<Encoded, AdaptError>;
+
+    /// What is stored of an event for builds that do not read today's form: one of the forms that [`EventAdapter::versions`] lists for it
+    /// under `writes`. It must be read back before it is applied.
+    ///
+    /// # Errors
+    /// [`AdaptError::NoDowncaster`] when it is none of these, [`AdaptError::StepDown`] when the event has no such form; the command is
+    /// refused, the state stays as it was.
+    fn to_journal_as(&self, event: &E, form: &Form) -> Result<Encoded, AdaptError>;
 
     /// Hands `each` the events that a stored one means: usually one; none for what no longer matters; several for
     /// what was divided since. The payload must be plain: its seal is opened before.
@@ -24,6 +32,6 @@ pub trait EventAdapter<E>: Send + Sync + 'static {
     /// persistence id and the number: the caller has them.
     fn from_journal(&self, stored: &Envelope, each: &mut dyn FnMut(E)) -> Result<(), AdaptError>;
 
-    /// Every manifest that it writes, with the version it writes.
-    fn manifests(&self) -> Vec<(Manifest, u32)>;
+    /// Every manifest that it reads or writes. An adapter around another one says what is stored, not what the inner one sees.
+    fn versions(&self) -> Vec<Versions>;
 }

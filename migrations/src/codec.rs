@@ -54,9 +54,28 @@ pub fn encode_variant<T: Serialize>(event: &T) -> Result<Bytes, CodecError> {
 /// [`CodecError::Json`] when the bytes are not the JSON form of that variant's fields.
 pub fn decode_variant<T: DeserializeOwned>(index: u32, payload: &Bytes) -> Result<T, CodecError> {
     let mut json = serde_json::Deserializer::from_slice(payload);
-    let event = T::deserialize(VariantReader { index, json: &mut json })?;
+    let event = T::deserialize(VariantReader { index, fields: &mut json })?;
     json.end()?;
     Ok(event)
+}
+
+/// The variant whose fields are this JSON value, told by its index among the variants that serde reads.
+///
+/// # Errors
+/// [`CodecError::Json`] when the value is not the JSON form of that variant's fields.
+pub fn decode_variant_value<T: DeserializeOwned>(
+    index: u32,
+    fields: serde_json::Value,
+) -> Result<T, CodecError> {
+    Ok(T::deserialize(VariantReader { index, fields })?)
+}
+
+/// A value of a type whose JSON this is.
+///
+/// # Errors
+/// [`CodecError::Json`] when it is not.
+pub fn decode_json_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, CodecError> {
+    Ok(T::deserialize(value)?)
 }
 
 /// A protobuf message.

@@ -1,7 +1,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Schema;
+use crate::{Migrations, Schema};
 
 /// What an entity can be asked to do; its schema lets a command travel to another node that may run other code.
 ///
@@ -9,4 +9,9 @@ use crate::Schema;
 pub trait Command: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// What a command is sent as.
     const SCHEMA: Schema;
+
+    /// How older versions are read, and today's written for older builds. None by default.
+    fn migrations() -> Migrations<Self> {
+        Migrations::new()
+    }
 }

@@ -12,4 +12,7 @@ pub struct Encoded {
     pub codec: Codec,
     /// The bytes.
     pub payload: Bytes,
+    /// Whether reading it back may give something else than was encoded, or several events, or none: it was changed, divided, or brought
+    /// down to an older version. Then the live state is given what reading it back gives, so that replay gives the same (I6).
+    pub read_back: bool,
 }

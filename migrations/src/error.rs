@@ -1,5 +1,7 @@
 use annals_journal::{Codec, InvalidName, Manifest};
 
+use crate::Form;
+
 /// Why a value has no bytes, or bytes are no value.
 ///
 /// The messages of this crate's errors are complete: what they contain is not their `source` besides.
@@ -18,6 +20,13 @@ pub enum CodecError {
     /// A codec of the user's own refused.
     #[error("{0}")]
     Custom(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl CodecError {
+    /// What a codec or a [`Step`](crate::Step) of the user's own has to say.
+    pub fn custom(reason: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Custom(reason.into())
+    }
 }
 
 impl From<serde_json::Error> for CodecError {
@@ -40,8 +49,8 @@ impl From<prost::DecodeError> for CodecError {
 pub enum AdaptError {
     /// No type of this build is stored under that name.
     #[error(
-        "manifest {manifest} is unknown to this build: \
-         a variant or type was renamed or removed, so give it its old name with `manifest = \"{manifest}\"`"
+        "manifest {manifest} is unknown to this build: a variant or type was renamed or removed; give it its old name with \
+         `manifest = \"{manifest}\"`, or say with `from(..)` or `retired(..)` how it is read"
     )]
     UnknownManifest {
         /// What the envelope says.
@@ -137,6 +146,36 @@ pub enum AdaptError {
         /// What its `schema` answered.
         index: usize,
     },
+    /// A step up refused what is stored, or could not read it.
+    #[error("{manifest} version {version} cannot be read: the step from {at}: {reason}")]
+    StepUp {
+        /// What the payload is.
+        manifest: Manifest,
+        /// The version in the journal.
+        version: u32,
+        /// Where the step begins; today's form when the last step did not yield its shape.
+        at: Form,
+        /// What the step said.
+        reason: CodecError,
+    },
+    /// A step down refused the value.
+    #[error("{from} cannot be written as {to}: {reason}")]
+    StepDown {
+        /// What it is today.
+        from: Form,
+        /// As what it was to be written.
+        to: Form,
+        /// What the step said.
+        reason: CodecError,
+    },
+    /// No step leads down to what is to be written.
+    #[error("{from} cannot be written as {to}: add a downcaster with `to({} => ..)`", to.version)]
+    NoDowncaster {
+        /// What it is today.
+        from: Form,
+        /// As what it is to be written.
+        to: Form,
+    },
     /// An adapter of the user's own refused.
     #[error("{manifest} version {version}: {reason}")]
     Custom {
@@ -178,8 +217,83 @@ pub enum SchemaError {
         /// What has no version.
         manifest: Manifest,
     },
+    /// A step leads to a version, or skips one, that nothing reads.
+    #[error(
+        "nothing reads {missing}, which follows {from}: add a step from version {} with `from({} => ..)`",
+        missing.version, missing.version
+    )]
+    MissingStep {
+        /// Where the step before it begins.
+        from: Form,
+        /// What nothing reads.
+        missing: Form,
+    },
+    /// A step down begins where no other one leads.
+    #[error("no step leads down to {missing}, so it cannot be written as {to}: add a step to version {}", missing.version)]
+    MissingStepDown {
+        /// Where the step that is there begins.
+        missing: Form,
+        /// Where it leads.
+        to: Form,
+    },
+    /// Two steps begin at one version, or a retired manifest has one.
+    #[error("two steps begin at {from}: remove one")]
+    DuplicateStep {
+        /// Where both begin.
+        from: Form,
+    },
+    /// Steps lead round in a circle.
+    #[error("steps lead in a circle: {}", path(circle))]
+    Circle {
+        /// The way, from a form back to it.
+        circle: Vec<Form>,
+    },
+    /// A step begins at what this build writes today, or later, or that was retired.
+    #[error(
+        "{from} is what this build writes today, and a step begins there: raise the version of the variant that it is to become, or \
+         remove the step"
+    )]
+    StepFromToday {
+        /// Where it begins.
+        from: Form,
+    },
+    /// A step follows one that ends the chain.
+    #[error("a step from {from} goes on after one that ends the chain: remove what follows `.then(..)`")]
+    StepAfterEnd {
+        /// Where it begins.
+        from: Form,
+    },
+    /// A step ends in another type than the kind's.
+    #[error("the step from {from} yields {made}, where {wanted} belongs")]
+    WrongEnd {
+        /// Where it begins.
+        from: Form,
+        /// What it yields.
+        made: &'static str,
+        /// What it should yield.
+        wanted: &'static str,
+    },
+    /// A step down yields no one shape.
+    #[error("the step down from {from} divides or drops: what is written must have one shape")]
+    DividesDown {
+        /// Where it begins.
+        from: Form,
+    },
+    /// What a step down writes could not be read again by the build that wrote it.
+    #[error("{form} is written by a downcaster, and nothing reads it: add a step from version {} with `from({} => ..)`", form.version, form.version)]
+    WrittenUnread {
+        /// What would be written.
+        form: Form,
+    },
+}
+
+fn path(circle: &[Form]) -> String {
+    circle.iter().map(ToString::to_string).collect::<Vec<_>>().join(" → ")
 }
 
 fn versions(oldest: u32, newest: u32) -> String {
+    if newest == u32::MAX {
+        return "every version".to_owned();
+    }
     if oldest == newest { format!("version {newest}") } else { format!("versions {oldest} to {newest}") }
 }

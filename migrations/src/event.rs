@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use crate::{CodecError, Schema};
+use crate::{CodecError, Migrations, Schema, codec};
 
 /// What can happen to one kind of entity: an enum with one schema a variant, or a struct.
 ///
@@ -25,4 +25,17 @@ pub trait Event: Sized + Send + Sync + 'static {
     /// # Errors
     /// [`CodecError`] when the bytes are none of that schema's; never a panic, whatever the bytes are.
     fn decode(schema: usize, payload: &Bytes) -> Result<Self, CodecError>;
+
+    /// The event whose [`Event::encode`] is the text of this JSON value; what a chain of steps ends with.
+    ///
+    /// # Errors
+    /// As [`Event::decode`].
+    fn decode_value(schema: usize, payload: serde_json::Value) -> Result<Self, CodecError> {
+        Self::decode(schema, &codec::encode_json(&payload)?)
+    }
+
+    /// How older versions are read, and today's written for older builds. None by default.
+    fn migrations() -> Migrations<Self> {
+        Migrations::new()
+    }
 }

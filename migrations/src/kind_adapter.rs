@@ -1,14 +1,16 @@
 use std::cmp::Ordering;
 use std::fmt;
-use std::marker::PhantomData;
 
 use annals_journal::{Codec, Envelope, Manifest};
 use bytes::Bytes;
 
+use crate::chain::{Chain, Stage, Stored};
 use crate::codec::{Shapes, mix, shape};
-use crate::{AdaptError, CodecError, Encoded, Event, EventAdapter, Schema, SchemaError};
+use crate::{
+    AdaptError, CodecError, Encoded, Event, EventAdapter, Form, Migrations, Schema, SchemaError, Versions,
+};
 
-/// Stores a kind's events as their schemas say, and reads the versions that this build writes.
+/// Stores a kind's events as their schemas say, and reads them and the older versions that [`Event::migrations`] lead up from.
 ///
 /// One that can be stored and not be read would end its entity for ever: a number that is not finite (JSON has `null` for it), a
 /// field that serde skips when it writes and misses when it reads. So a JSON event is read back before it is stored, and refuses its
@@ -23,7 +25,7 @@ use crate::{AdaptError, CodecError, Encoded, Event, EventAdapter, Schema, Schema
 /// # enum AccountEvent { Deposited { cents: i64 } }
 ///
 /// let adapter = KindAdapter::<AccountEvent>::new("account")?;
-/// assert_eq!(adapter.manifests()[0].0.as_str(), "account.deposited");
+/// assert_eq!(adapter.versions()[0].manifest.as_str(), "account.deposited");
 /// # Ok::<(), annals_migrations::SchemaError>(())
 /// ```
 pub struct KindAdapter<E> {
@@ -33,15 +35,24 @@ pub struct KindAdapter<E> {
     sorted: Box<[usize]>,
     /// Shapes that were read back.
     readable: Shapes,
-    event: PhantomData<fn() -> E>,
+    /// Everything but today's versions.
+    chain: Chain<E>,
 }
 
 impl<E: Event> KindAdapter<E> {
     /// The adapter for entities of a kind.
     ///
     /// # Errors
-    /// [`SchemaError`] when kind and names make no manifests, or two variants have the same.
+    /// [`SchemaError`] when kind and names make no manifests, two variants have the same, or the steps between versions have a gap.
     pub fn new(kind: &str) -> Result<Self, SchemaError> {
+        Self::with(kind, E::migrations())
+    }
+
+    /// The same with other steps between versions than the type's own.
+    ///
+    /// # Errors
+    /// As [`KindAdapter::new`].
+    pub fn with(kind: &str, migrations: Migrations<E>) -> Result<Self, SchemaError> {
         let manifests = E::SCHEMAS
             .iter()
             .map(|schema| manifest_of(schema, kind))
@@ -52,7 +63,13 @@ impl<E: Event> KindAdapter<E> {
             let manifest = manifests[twice[0]].clone();
             return Err(SchemaError::Duplicate { kind: kind.to_owned(), manifest });
         }
-        Ok(Self { manifests, sorted, readable: Shapes::new(), event: PhantomData })
+        let today: Vec<_> = manifests
+            .iter()
+            .zip(E::SCHEMAS)
+            .map(|(manifest, schema)| (manifest.clone(), schema.version, schema.codec))
+            .collect();
+        let chain = Chain::new(kind, &today, migrations, finish)?;
+        Ok(Self { manifests, sorted, readable: Shapes::new(), chain })
     }
 
     fn check_reads_back(&self, index: usize, codec: Codec, payload: &Bytes) -> Result<(), CodecError> {
@@ -99,14 +116,24 @@ impl<E: Event> EventAdapter<E> for KindAdapter<E> {
             version,
             reason,
         })?;
-        Ok(Encoded { manifest: manifest.clone(), schema_version: version, codec: schema.codec, payload })
+        let (manifest, codec) = (manifest.clone(), schema.codec);
+        Ok(Encoded { manifest, schema_version: version, codec, payload, read_back: false })
+    }
+
+    fn to_journal_as(&self, event: &E, form: &Form) -> Result<Encoded, AdaptError> {
+        let encoded = self.to_journal(event)?;
+        let index = event.schema();
+        if self.chain.is_today(index, form) { Ok(encoded) } else { self.chain.write_as(index, encoded, form) }
     }
 
     fn from_journal(&self, stored: &Envelope, each: &mut dyn FnMut(E)) -> Result<(), AdaptError> {
-        let index = self
-            .find(&stored.manifest)
-            .ok_or_else(|| AdaptError::UnknownManifest { manifest: stored.manifest.clone() })?;
-        check_readable(&stored.manifest, stored.schema_version, stored.codec, &E::SCHEMAS[index])?;
+        let Some(index) = self.find(&stored.manifest) else {
+            return self.chain.read_other(older(stored), each);
+        };
+        let schema = &E::SCHEMAS[index];
+        if stored.schema_version != schema.version || stored.codec != schema.codec {
+            return self.chain.read_older(index, older(stored), each);
+        }
         match E::decode(index, &stored.payload) {
             Ok(event) => {
                 each(event);
@@ -116,8 +143,33 @@ impl<E: Event> EventAdapter<E> for KindAdapter<E> {
         }
     }
 
-    fn manifests(&self) -> Vec<(Manifest, u32)> {
-        self.manifests.iter().cloned().zip(E::SCHEMAS.iter().map(|schema| schema.version)).collect()
+    fn versions(&self) -> Vec<Versions> {
+        self.chain.versions()
+    }
+}
+
+fn older(stored: &Envelope) -> Stored<'_> {
+    Stored {
+        manifest: &stored.manifest,
+        version: stored.schema_version,
+        codec: stored.codec,
+        payload: &stored.payload,
+    }
+}
+
+/// The end of a chain.
+fn finish<E: Event>(index: usize, stage: Stage) -> Result<E, CodecError> {
+    match (stage, E::SCHEMAS[index].codec) {
+        (Stage::Json(value), Codec::Json) => E::decode_value(index, value),
+        (Stage::Typed(typed), Codec::Json) => E::decode_value(index, typed.json()?),
+        (stage, wanted) => {
+            let (codec, payload) = stage.into_stored()?;
+            if codec == wanted {
+                E::decode(index, &payload)
+            } else {
+                Err(CodecError::custom(format!("the last step yields {codec}, {wanted} belongs there")))
+            }
+        }
     }
 }
 
@@ -135,29 +187,6 @@ pub(crate) fn manifest_of(schema: &Schema, kind: &str) -> Result<Manifest, Schem
         return Err(SchemaError::VersionZero { manifest });
     }
     Ok(manifest)
-}
-
-/// Whether this build reads what was stored; today that is one version in one codec.
-pub(crate) fn check_readable(
-    manifest: &Manifest,
-    stored_version: u32,
-    stored_codec: Codec,
-    schema: &Schema,
-) -> Result<(), AdaptError> {
-    let (stored, oldest, newest) = (stored_version, schema.version, schema.version);
-    match stored.cmp(&schema.version) {
-        Ordering::Greater => {
-            Err(AdaptError::FromTheFuture { manifest: manifest.clone(), stored, oldest, newest })
-        }
-        Ordering::Less => Err(AdaptError::NoUpcaster { manifest: manifest.clone(), stored, oldest, newest }),
-        Ordering::Equal if stored_codec != schema.codec => Err(AdaptError::OtherCodec {
-            manifest: manifest.clone(),
-            version: stored,
-            stored: stored_codec,
-            expected: schema.codec,
-        }),
-        Ordering::Equal => Ok(()),
-    }
 }
 
 pub(crate) fn undecodable(manifest: &Manifest, version: u32, reason: CodecError) -> AdaptError {

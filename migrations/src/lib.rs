@@ -3,7 +3,11 @@
 //! A type that is stored says what it is stored as: every variant of an [`Event`] has a [`Schema`] (a name, a version,
 //! a codec), and so have a [`Command`] and an entity's state. An [`EventAdapter`] stands between the types and the
 //! journal; [`KindAdapter`] is the one that every kind of entity starts with, [`StateAdapter`] does the same for
-//! snapshots, and a [`ManifestRegistry`] finds two types that would be stored under one name.
+//! snapshots, [`CommandAdapter`] for commands on their way to another node, and a [`ManifestRegistry`] finds two types that would be
+//! stored under one name.
+//!
+//! What was stored by older code is brought up by [`Step`]s, one a version, which [`Migrations`] put in order; steps down write for
+//! builds that are older than this one.
 //!
 //! This crate knows nothing of actors, and does no I/O.
 //!
@@ -37,6 +41,12 @@ mod command;
 pub use command::Command;
 mod encoded;
 pub use encoded::Encoded;
+mod form;
+pub use form::{Form, Versions};
+mod step;
+pub use step::Step;
+mod migrations;
+pub use migrations::Migrations;
 
 mod adapter;
 pub use adapter::EventAdapter;
@@ -44,12 +54,18 @@ mod kind_adapter;
 pub use kind_adapter::KindAdapter;
 mod state_adapter;
 pub use state_adapter::StateAdapter;
+mod command_adapter;
+pub use command_adapter::CommandAdapter;
+mod written_forms;
+pub use written_forms::{Written, WrittenForms};
 mod registry;
+mod value_adapter;
 pub use registry::{DuplicateManifest, ManifestRegistry, Role};
 
 mod error;
 pub use error::{AdaptError, CodecError, SchemaError};
 
+mod chain;
 pub mod codec;
 
 /// Implements [`Event`](trait@Event) for an enum, one schema a variant, or for a struct.
@@ -58,6 +74,9 @@ pub mod codec;
 /// |---|---|---|
 /// | `#[event(version = 2)]` | version of the shape, from 1 | 1 |
 /// | `#[event(manifest = "bank.deposited")]` | the whole manifest, said explicitly | the entity's kind, `.`, the name in kebab-case |
+/// | `#[event(from(1 => step))]` | how older versions are read, see below | only today's version is read |
+/// | `#[event(to(1 => step))]` | how today's version is written for builds that do not read it | not at all |
+/// | `#[event(retired("bank.pinged"))]`, on the type | manifests that are read as nothing | none |
 /// | `#[event(protobuf)]` | the one unnamed field (of a struct: the struct itself) is a `prost::Message` and is stored as such | JSON through serde |
 ///
 /// On the type itself, `#[event(crate = "path::to::annals_migrations")]` says where this crate is when neither it nor
@@ -65,6 +84,41 @@ pub mod codec;
 ///
 /// Kebab-case divides where a capital begins a word: `SentBack` is `sent-back`, `HTTPFailed` is `http-failed`.
 /// Renaming a variant changes the manifest of what is stored from then on, so say the old one with `manifest`.
+///
+/// `from(1 => step, 2 => step)` lists a step up from each older version that is read, without gaps; `("bank.moved", 1) => step` reads a
+/// version of another manifest as this variant, for events that were renamed or merged. `to(2 => step, 1 => step)` lists steps down, from
+/// today's version on, in this order. A path of a function or a closure takes the older (for `to`: the newer) type and yields the other
+/// one; each other expression is a [`Step`]. What is wrong with the steps as a whole is an error when the kind is registered.
+///
+/// ```
+/// use annals_migrations::{Event, EventAdapter, KindAdapter};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct WithdrawnV2 { cents: i64, reason: String }
+///
+/// #[derive(Serialize, Deserialize, Event)]
+/// #[event(retired("account.pinged"))]
+/// enum AccountEvent {
+///     #[event(
+///         version = 3,
+///         from(
+///             1 => Step::default_value("reason", ""),
+///             2 => |old: WithdrawnV2| AccountEvent::Withdrawn { euros: old.cents / 100, reason: old.reason },
+///             ("account.debited", 1) => Step::rename_field("amount", "euros").then(Step::default_value("reason", "")),
+///         ),
+///         to(2 => Step::fields(|fields| { fields.insert("cents".into(), 0.into()); Ok::<_, String>(()) })),
+///     )]
+///     Withdrawn { euros: i64, reason: String },
+/// }
+///
+/// let versions = KindAdapter::<AccountEvent>::new("account")?.versions();
+/// let reads: Vec<_> = versions.iter().map(|of| (of.manifest.as_str(), of.reads.clone())).collect();
+/// assert_eq!(reads[0], ("account.withdrawn", 1..=3));
+/// assert_eq!(reads[1], ("account.debited", 1..=1));
+/// assert_eq!(reads[2], ("account.pinged", 1..=u32::MAX));
+/// # Ok::<(), annals_migrations::SchemaError>(())
+/// ```
 ///
 /// The payload is the variant's fields only: an object for named fields, the inner value for one unnamed field, an array
 /// for several, `null` for none. All attributes of serde keep working, except those that take the variant's name out of
@@ -95,6 +149,7 @@ pub use annals_derive::Event;
 /// | attribute on the type | meaning | default |
 /// |---|---|---|
 /// | `#[command(version = 2)]` | version of the shape, from 1 | 1 |
+/// | `#[command(from(1 => step), to(1 => step))]` | steps from older versions and down to them, as for an [event](macro@Event) | none |
 /// | `#[command(manifest = "bank.withdraw")]` | the whole manifest, said explicitly | the entity's kind, `.`, the type's name in kebab-case |
 /// | `#[command(crate = "path")]` | where this crate is | found in `Cargo.toml` |
 ///
@@ -116,4 +171,5 @@ pub use annals_derive::Command;
 pub mod __private {
     pub use annals_journal::Codec;
     pub use bytes::Bytes;
+    pub use serde_json::Value;
 }

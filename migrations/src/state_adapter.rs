@@ -1,39 +1,60 @@
 use std::fmt;
-use std::marker::PhantomData;
 
 use annals_journal::{Codec, Manifest};
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::kind_adapter::{check_readable, manifest_of, undecodable};
-use crate::{AdaptError, Encoded, Schema, SchemaError, SchemaName, codec};
+use crate::value_adapter::ValueAdapter;
+use crate::{AdaptError, Encoded, Form, Migrations, Schema, SchemaError, SchemaName, Versions};
 
 /// Stores a kind's states for snapshots, as JSON under the manifest `<kind>.state`.
-pub struct StateAdapter<S> {
-    manifest: Manifest,
-    schema: Schema,
-    state: PhantomData<fn() -> S>,
-}
+///
+/// ```
+/// use annals_migrations::{Migrations, StateAdapter, Step};
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Serialize, Deserialize)]
+/// struct Account { cents: i64, currency: String }
+///
+/// let steps = Migrations::new().up("state", 1, Step::default_value("currency", "EUR"));
+/// let states = StateAdapter::<Account>::with("account", 2, steps)?;
+/// let old = states.encode_as(&Account { cents: 1, currency: "EUR".into() }, &states.versions()[0].writes[0])?;
+/// assert_eq!(old.schema_version, 2);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct StateAdapter<S>(ValueAdapter<S>);
 
-impl<S: Serialize + DeserializeOwned> StateAdapter<S> {
-    /// The adapter for entities of a kind, whose state has this version, from 1.
+impl<S: Serialize + DeserializeOwned + 'static> StateAdapter<S> {
+    /// The adapter for entities of a kind, whose state has this version, from 1, and no other is read.
     ///
     /// # Errors
     /// [`SchemaError`] when the kind makes no manifest, or the version is 0.
     pub fn new(kind: &str, version: u32) -> Result<Self, SchemaError> {
+        Self::with(kind, version, Migrations::new())
+    }
+
+    /// The same with steps from older versions, and down to them.
+    ///
+    /// # Errors
+    /// As [`StateAdapter::new`], and when the steps have a gap.
+    pub fn with(kind: &str, version: u32, migrations: Migrations<S>) -> Result<Self, SchemaError> {
         let schema = Schema { name: SchemaName::OfKind("state"), version, codec: Codec::Json };
-        Ok(Self { manifest: manifest_of(&schema, kind)?, schema, state: PhantomData })
+        Ok(Self(ValueAdapter::new(kind, &schema, migrations)?))
     }
 
     /// The manifest that it writes.
     pub fn manifest(&self) -> &Manifest {
-        &self.manifest
+        &self.0.today().manifest
     }
 
     /// The version that it writes.
     pub fn version(&self) -> u32 {
-        self.schema.version
+        self.0.today().version
+    }
+
+    /// The versions that it reads and the forms that it can write.
+    pub fn versions(&self) -> Vec<Versions> {
+        self.0.versions()
     }
 
     /// What is stored of a state.
@@ -41,19 +62,15 @@ impl<S: Serialize + DeserializeOwned> StateAdapter<S> {
     /// # Errors
     /// [`AdaptError::Unencodable`] when it has no stored form.
     pub fn encode(&self, state: &S) -> Result<Encoded, AdaptError> {
-        match codec::encode_json(state) {
-            Ok(payload) => Ok(Encoded {
-                manifest: self.manifest.clone(),
-                schema_version: self.schema.version,
-                codec: self.schema.codec,
-                payload,
-            }),
-            Err(reason) => Err(AdaptError::Unencodable {
-                manifest: self.manifest.clone(),
-                version: self.schema.version,
-                reason,
-            }),
-        }
+        self.0.encode(state)
+    }
+
+    /// What is stored of a state for builds that do not read today's form.
+    ///
+    /// # Errors
+    /// As [`EventAdapter::to_journal_as`](crate::EventAdapter::to_journal_as).
+    pub fn encode_as(&self, state: &S, form: &Form) -> Result<Encoded, AdaptError> {
+        self.0.encode_as(state, form)
     }
 
     /// The state that was stored.
@@ -67,19 +84,12 @@ impl<S: Serialize + DeserializeOwned> StateAdapter<S> {
         codec: Codec,
         payload: &Bytes,
     ) -> Result<S, AdaptError> {
-        if *manifest != self.manifest {
-            return Err(AdaptError::UnknownManifest { manifest: manifest.clone() });
-        }
-        check_readable(manifest, version, codec, &self.schema)?;
-        codec::decode_json(payload).map_err(|reason| undecodable(manifest, version, reason))
+        self.0.decode(manifest, version, codec, payload)
     }
 }
 
 impl<S> fmt::Debug for StateAdapter<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StateAdapter")
-            .field("manifest", &self.manifest)
-            .field("schema", &self.schema)
-            .finish()
+        f.debug_tuple("StateAdapter").field(&self.0).finish()
     }
 }

@@ -3,7 +3,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use annals_journal::{Epoch, Limits, Token, WriterId};
-use annals_migrations::{EventAdapter, StateAdapter};
+use annals_migrations::{EventAdapter, StateAdapter, WrittenForms};
 use annals_snapshot::SnapshotPolicy;
 
 use crate::PersistentActor;
@@ -16,6 +16,8 @@ pub(crate) struct Rules<A: PersistentActor> {
     pub(crate) activations: Arc<Activations>,
     pub(crate) adapter: Arc<dyn EventAdapter<A::Event>>,
     pub(crate) states: StateAdapter<A>,
+    /// In which forms both are written now.
+    pub(crate) written: Arc<WrittenForms>,
     pub(crate) snapshots: SnapshotPolicy<A, A::Event>,
     pub(crate) limits: Limits,
     pub(crate) bounds: Bounds,

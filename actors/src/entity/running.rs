@@ -2,7 +2,8 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use annals_journal::{AtomicWrite, Envelope, EventDigest, SeqNr, Timestamp, Token, Write};
+use annals_journal::{AtomicWrite, Envelope, EventDigest, SeqNr, Tag, Timestamp, Token, Write};
+use annals_migrations::{Encoded, Written};
 use annals_snapshot::{Cadence, Snapshot};
 
 use super::held::Held;
@@ -265,8 +266,8 @@ impl<A: PersistentActor> Running<A> {
         ground: &mut Ground<'_, A>,
     ) -> Result<bool, Setback<A>> {
         let timestamp = waiting.delivery.timestamp();
-        let mut envelopes = match self.seal(events.as_slice(), timestamp, ground) {
-            Ok(envelopes) => envelopes,
+        let Sealed { mut envelopes, read_back } = match self.seal(events.as_slice(), timestamp, ground) {
+            Ok(sealed) => sealed,
             Err(reason) => {
                 ground.out.push(Action::Fail(waiting.delivery, Failure::NotStorable { reason }));
                 return Ok(false);
@@ -274,9 +275,15 @@ impl<A: PersistentActor> Running<A> {
         };
         let (state, delivery) = (&mut self.state, &mut waiting.delivery);
         let folded = catch_unwind(AssertUnwindSafe(|| {
+            let mut read_back = read_back.into_iter().peekable();
             for (event, envelope) in events.as_slice().iter().zip(&mut envelopes) {
-                state.apply(event);
-                envelope.tags = state.tags(event);
+                match read_back.next_if(|(seq_nr, _)| *seq_nr == envelope.seq_nr) {
+                    None => {
+                        state.apply(event);
+                        envelope.tags = state.tags(event);
+                    }
+                    Some((_, events)) => envelope.tags = apply_read_back(state, &events),
+                }
             }
             delivery.evaluate(state)
         }));
@@ -306,13 +313,14 @@ impl<A: PersistentActor> Running<A> {
         Ok(true)
     }
 
-    /// Makes events into envelopes without tags; nothing is stored and nothing changed when one cannot be.
+    /// Makes events into envelopes without tags, in the forms in which they are written now; nothing is stored and nothing changed when
+    /// one cannot be.
     fn seal(
         &self,
         events: &[A::Event],
         timestamp: Timestamp,
         ground: &Ground<'_, A>,
-    ) -> Result<Vec<Envelope>, String> {
+    ) -> Result<Sealed<A::Event>, String> {
         let rules = ground.rules;
         if events.len() > rules.limits.max_events {
             return Err(format!(
@@ -322,11 +330,11 @@ impl<A: PersistentActor> Running<A> {
             ));
         }
         let mut envelopes = Vec::with_capacity(events.len());
+        let mut read_back = Vec::new();
         let mut seq_nr = self.decided;
         for event in events {
-            let encoded = catch_unwind(AssertUnwindSafe(|| rules.adapter.to_journal(event)))
-                .map_err(|panic| message(&*panic))?
-                .map_err(|error| error.to_string())?;
+            let encoded = catch_unwind(AssertUnwindSafe(|| encode(event, rules)))
+                .map_err(|panic| message(&*panic))??;
             let (bytes, most) = (encoded.payload.len(), rules.limits.max_payload_bytes);
             if bytes > most {
                 return Err(format!(
@@ -349,8 +357,15 @@ impl<A: PersistentActor> Running<A> {
                 key_id: None,
                 payload: encoded.payload,
             });
+            if encoded.read_back
+                && let Some(envelope) = envelopes.last()
+            {
+                let events = catch_unwind(AssertUnwindSafe(|| decode(envelope, rules)))
+                    .map_err(|panic| message(&*panic))??;
+                read_back.push((seq_nr, events));
+            }
         }
-        Ok(envelopes)
+        Ok(Sealed { envelopes, read_back })
     }
 
     fn append(&mut self, envelopes: Vec<Envelope>, events: &Events<A::Event>, ground: &mut Ground<'_, A>) {
@@ -442,6 +457,45 @@ impl<A: PersistentActor> Running<A> {
         }
         Some(reason)
     }
+}
+
+/// The envelopes of an effect, and by their numbers those whose reading back gives something else than was decided.
+struct Sealed<E> {
+    envelopes: Vec<Envelope>,
+    read_back: Vec<(SeqNr, Vec<E>)>,
+}
+
+/// What is stored of an event now.
+fn encode<A: PersistentActor>(event: &A::Event, rules: &Rules<A>) -> Result<Encoded, String> {
+    let encoded = rules.adapter.to_journal(event).map_err(|error| error.to_string())?;
+    match rules.written.of(&encoded.manifest) {
+        Written::Today => Ok(encoded),
+        Written::As(form) => rules.adapter.to_journal_as(event, &form).map_err(|error| error.to_string()),
+        Written::Refused(sentence) => Err(sentence),
+    }
+}
+
+/// What a replay will make of an event that is about to be stored.
+fn decode<A: PersistentActor>(envelope: &Envelope, rules: &Rules<A>) -> Result<Vec<A::Event>, String> {
+    let mut events = Vec::new();
+    match rules.adapter.from_journal(envelope, &mut |event| events.push(event)) {
+        Ok(()) => Ok(events),
+        Err(error) => Err(format!("what would be stored cannot be read back: {error}")),
+    }
+}
+
+/// Applies what a stored event gives when it is read back (I6); it has the tags of all of them.
+fn apply_read_back<A: PersistentActor>(state: &mut A, events: &[A::Event]) -> Vec<Tag> {
+    let mut tags = Vec::new();
+    for event in events {
+        state.apply(event);
+        for tag in state.tags(event) {
+            if !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
+    }
+    tags
 }
 
 impl<A: PersistentActor> Working<A> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use annals_journal::{
     GroupCommit, GroupCommitSettings, Journal, JournalError, Readers, WriterId, next_epoch,
 };
-use annals_migrations::{DuplicateManifest, ManifestRegistry, Role, SchemaError, StateAdapter};
+use annals_migrations::{DuplicateManifest, ManifestRegistry, Role, SchemaError, WrittenForms};
 use annals_snapshot::SnapshotKeeper;
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
@@ -36,6 +36,7 @@ pub struct NodeBuilder {
     actors_stop_within: Duration,
     entities_stop_within: Duration,
     after_stop: Option<BoxFuture<'static, ()>>,
+    written: Arc<WrittenForms>,
 }
 
 impl NodeBuilder {
@@ -52,6 +53,7 @@ impl NodeBuilder {
             actors_stop_within: Duration::from_secs(10),
             entities_stop_within: Duration::from_secs(10),
             after_stop: None,
+            written: Arc::default(),
         }
     }
 
@@ -128,6 +130,16 @@ impl NodeBuilder {
         self
     }
 
+    /// In which forms events and snapshots are written, for as long as builds run that do not read today's; shared, so that it can be
+    /// changed while the node runs. Default: all in today's form.
+    ///
+    /// What is written in an older form is applied to live state as reading it back gives it, so that replay gives the same.
+    #[must_use]
+    pub fn written_forms(mut self, forms: Arc<WrittenForms>) -> Self {
+        self.written = forms;
+        self
+    }
+
     /// Takes the time from elsewhere, for tests.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
@@ -161,6 +173,7 @@ impl NodeBuilder {
             journal,
             records: stores.records,
             snapshots: Arc::new(keeper),
+            written: self.written,
             recoveries: Arc::new(Semaphore::new(self.max_recoveries)),
             recovery_timeout: self.recovery_timeout,
             ask_timeout: self.ask_timeout,
@@ -249,18 +262,14 @@ impl<A: PersistentActor> Registration for Kind<A> {
     }
 
     fn register(&self, registry: &mut ManifestRegistry) -> Result<(), StartError> {
-        registry.register(A::KIND, Role::Event, self.adapter()?.manifests())?;
-        let mut commands = Vec::new();
-        for schema in A::Commands::schemas() {
-            let manifest = schema
-                .name
-                .manifest(A::KIND)
-                .map_err(|reason| SchemaError::Name { kind: A::KIND.to_owned(), reason })?;
-            commands.push((manifest, schema.version));
+        for (role, versions) in [
+            (Role::Event, self.adapter()?.versions()),
+            (Role::Command, A::Commands::versions(A::KIND)?),
+            (Role::State, Self::states()?.versions()),
+        ] {
+            let manifests = versions.into_iter().map(|of| (of.manifest, *of.reads.end()));
+            registry.register(A::KIND, role, manifests)?;
         }
-        registry.register(A::KIND, Role::Command, commands)?;
-        let state = StateAdapter::<A>::new(A::KIND, A::STATE_VERSION)?;
-        registry.register(A::KIND, Role::State, [(state.manifest().clone(), state.version())])?;
         Ok(())
     }
 

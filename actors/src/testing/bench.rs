@@ -7,7 +7,7 @@ use annals_journal::{
     AtomicWrite, Envelope, Epoch, Head, JournalError, Limits, Offset, PersistenceId, Replayed, SeqNr,
     StoredEvent, Timestamp, Token, Write, WriterId,
 };
-use annals_migrations::{Command, StateAdapter};
+use annals_migrations::{Command, WrittenForms};
 use annals_snapshot::Snapshot;
 use serde_json::Value;
 
@@ -48,7 +48,7 @@ impl<A: PersistentActor> Bench<A> {
     /// An entity without events, ready for commands.
     pub(super) fn new(kind: Kind<A>, id: PersistenceId, now: Timestamp, ids: Numbered) -> Self {
         let adapter = kind.adapter().unwrap_or_else(|error| panic!("{error}"));
-        let states = StateAdapter::new(A::KIND, A::STATE_VERSION).unwrap_or_else(|error| panic!("{error}"));
+        let states = Kind::<A>::states().unwrap_or_else(|error| panic!("{error}"));
         let missing = kind.missing_services();
         assert!(missing.is_empty(), "give the test the services {missing:?} with `.service(…)`");
         let rules = Arc::new(Rules {
@@ -57,6 +57,7 @@ impl<A: PersistentActor> Bench<A> {
             activations: Arc::new(Activations::default()),
             adapter,
             states,
+            written: Arc::new(WrittenForms::new()),
             snapshots: kind.snapshots,
             limits: LIMITS,
             bounds: kind.bounds,
@@ -465,7 +466,8 @@ mod tests {
         bench.rules = Arc::new(Rules {
             snapshots: annals_snapshot::SnapshotPolicy::every_events(1),
             adapter: Arc::clone(&bench.rules.adapter),
-            states: StateAdapter::new("light", 1).unwrap(),
+            states: annals_migrations::StateAdapter::new("light", 1).unwrap(),
+            written: Arc::default(),
             activations: Arc::clone(&bench.rules.activations),
             bounds: bench.rules.bounds.clone(),
             ..*bench.rules

@@ -5,7 +5,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use annals_journal::JournalError;
-use annals_migrations::{EventAdapter, SchemaError, StateAdapter};
+use annals_migrations::{EventAdapter, SchemaError};
 
 use crate::{Kind, PersistentActor};
 
@@ -158,10 +158,7 @@ impl<A: PersistentActor> Replay<A> {
     }
 
     fn run_here(self) -> Result<ReplayReport, ReplayError> {
-        let reader = Reader::<A> {
-            adapter: self.kind.adapter()?,
-            states: StateAdapter::new(A::KIND, A::STATE_VERSION)?,
-        };
+        let reader = Reader::<A> { adapter: self.kind.adapter()?, states: Kind::<A>::states()? };
         let source = Source::open(&self.journal)?;
         let judge = match (&self.expected, self.overwrite) {
             (None, _) => Judge::Nobody,

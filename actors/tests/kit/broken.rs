@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use annals_actors::testing::Given;
 use annals_actors::{Context, Effect, Handle, NeverRejected, PersistentActor};
-use annals_journal::{Envelope, Manifest};
-use annals_migrations::{AdaptError, Command, Encoded, Event, EventAdapter, KindAdapter};
+use annals_journal::Envelope;
+use annals_migrations::{AdaptError, Command, Encoded, Event, EventAdapter, Form, KindAdapter, Versions};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -248,8 +248,12 @@ impl EventAdapter<Change> for LossyAdapter {
         self.0.from_journal(stored, each)
     }
 
-    fn manifests(&self) -> Vec<(Manifest, u32)> {
-        self.0.manifests()
+    fn to_journal_as(&self, event: &Change, form: &Form) -> Result<Encoded, AdaptError> {
+        self.0.to_journal_as(event, form)
+    }
+
+    fn versions(&self) -> Vec<Versions> {
+        self.0.versions()
     }
 }
 

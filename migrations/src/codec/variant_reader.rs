@@ -6,13 +6,13 @@ use serde::de::{
 };
 use serde::forward_to_deserialize_any;
 
-/// Reads an enum whose variant is known: the visitor is told the variant by its index, the fields come from `json`.
-pub(super) struct VariantReader<'a, R> {
+/// Reads an enum whose variant is known: the visitor is told the variant by its index, the fields come from a JSON text or value.
+pub(super) struct VariantReader<D> {
     pub(super) index: u32,
-    pub(super) json: &'a mut serde_json::Deserializer<R>,
+    pub(super) fields: D,
 }
 
-impl<'de, R: serde_json::de::Read<'de>> Deserializer<'de> for VariantReader<'_, R> {
+impl<'de, D: Deserializer<'de, Error = serde_json::Error>> Deserializer<'de> for VariantReader<D> {
     type Error = serde_json::Error;
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -34,7 +34,7 @@ impl<'de, R: serde_json::de::Read<'de>> Deserializer<'de> for VariantReader<'_, 
     }
 }
 
-impl<'de, R: serde_json::de::Read<'de>> EnumAccess<'de> for VariantReader<'_, R> {
+impl<'de, D: Deserializer<'de, Error = serde_json::Error>> EnumAccess<'de> for VariantReader<D> {
     type Error = serde_json::Error;
     type Variant = Self;
 
@@ -44,19 +44,19 @@ impl<'de, R: serde_json::de::Read<'de>> EnumAccess<'de> for VariantReader<'_, R>
     }
 }
 
-impl<'de, R: serde_json::de::Read<'de>> VariantAccess<'de> for VariantReader<'_, R> {
+impl<'de, D: Deserializer<'de, Error = serde_json::Error>> VariantAccess<'de> for VariantReader<D> {
     type Error = serde_json::Error;
 
     fn unit_variant(self) -> Result<(), Self::Error> {
-        self.json.deserialize_unit(NoFields)
+        self.fields.deserialize_unit(NoFields)
     }
 
     fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Self::Error> {
-        seed.deserialize(self.json)
+        seed.deserialize(self.fields)
     }
 
     fn tuple_variant<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Self::Error> {
-        self.json.deserialize_tuple(len, visitor)
+        self.fields.deserialize_tuple(len, visitor)
     }
 
     fn struct_variant<V: Visitor<'de>>(
@@ -64,7 +64,7 @@ impl<'de, R: serde_json::de::Read<'de>> VariantAccess<'de> for VariantReader<'_,
         fields: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Self::Error> {
-        self.json.deserialize_struct("", fields, visitor)
+        self.fields.deserialize_struct("", fields, visitor)
     }
 }
 

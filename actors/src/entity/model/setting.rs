@@ -69,6 +69,7 @@ impl Setting {
             activations: Arc::new(Activations::default()),
             adapter: Arc::new(adapter()),
             states: StateAdapter::new(Ledger::KIND, 1).unwrap(),
+            written: Arc::default(),
             snapshots,
             limits: LIMITS,
             bounds,

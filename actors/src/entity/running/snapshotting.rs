@@ -1,6 +1,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use annals_journal::{EventDigest, Timestamp};
+use annals_migrations::{Encoded, Written};
 use annals_snapshot::Snapshot;
 
 use super::Running;
@@ -40,9 +41,9 @@ impl<A: PersistentActor> Running<A> {
         };
         self.cadence.taken(self.now);
         let state = &self.state;
-        let encoded = match catch_unwind(AssertUnwindSafe(|| rules.states.encode(state))) {
+        let encoded = match catch_unwind(AssertUnwindSafe(|| encode(state, rules))) {
             Ok(Ok(encoded)) => encoded,
-            Ok(Err(error)) => return self.no_snapshot(error.to_string(), out),
+            Ok(Err(reason)) => return self.no_snapshot(reason, out),
             Err(panic) => return self.no_snapshot(message(&*panic), out),
         };
         Some(Snapshot {
@@ -63,5 +64,29 @@ impl<A: PersistentActor> Running<A> {
         self.cadence.failed(self.now);
         out.push(Action::Report(Report::SnapshotNotTaken(reason)));
         None
+    }
+}
+
+/// What is stored of a state now. An older form is taken only when reading it back gives this state: a snapshot and the events behind it
+/// must come to what all events come to (I7).
+fn encode<A: PersistentActor>(state: &A, rules: &Rules<A>) -> Result<Encoded, String> {
+    let states = &rules.states;
+    let form = match rules.written.of(states.manifest()) {
+        Written::Today => return states.encode(state).map_err(|error| error.to_string()),
+        Written::Refused(sentence) => return Err(sentence),
+        Written::As(form) => form,
+    };
+    let lowered = states.encode_as(state, &form).map_err(|error| error.to_string())?;
+    let read = states
+        .decode(&lowered.manifest, lowered.schema_version, lowered.codec, &lowered.payload)
+        .map_err(|error| error.to_string())?;
+    let same = match (serde_json::to_value(state), serde_json::to_value(&read)) {
+        (Ok(state), Ok(read)) => state == read,
+        _ => false,
+    };
+    if same {
+        Ok(lowered)
+    } else {
+        Err(format!("the state is another one when it is stored as {form} and read back"))
     }
 }

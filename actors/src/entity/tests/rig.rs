@@ -227,6 +227,7 @@ impl Rig {
             activations: Arc::new(Activations::default()),
             adapter: Arc::new(KindAdapter::new(Counter::KIND).unwrap()),
             states: StateAdapter::new(Counter::KIND, 1).unwrap(),
+            written: Arc::default(),
             snapshots,
             limits: Limits { max_payload_bytes: 5_000, max_events: 3 },
             bounds: bounds(),

@@ -41,7 +41,7 @@ impl<'a, A: PersistentActor> Stored<'a, A> {
     #[track_caller]
     pub(super) fn new(kit: &'a TestNode, kind: Kind<A>, id: PersistenceId) -> Self {
         let adapter = kind.adapter().unwrap_or_else(|error| panic!("{error}"));
-        let states = StateAdapter::new(A::KIND, A::STATE_VERSION).unwrap_or_else(|error| panic!("{error}"));
+        let states = Kind::<A>::states().unwrap_or_else(|error| panic!("{error}"));
         Self { kit, id, adapter, states, limit: WITHIN }
     }
 
