@@ -5,6 +5,7 @@
 mod children;
 mod given;
 mod kettle;
+mod setbacks;
 mod stops;
 mod timers;
 mod watches;
