@@ -1,10 +1,50 @@
-//! Nothing readable on disk: payloads sealed with AES-256-GCM under data keys that a master key wraps.
+//! Keys for a journal that nobody can read without them: data keys, one per persistence id, wrapped by a master key.
 //!
-//! Today there is the [`Ring`] of master keys; nothing is sealed yet.
+//! [`DataKeys`] are kept in the journal's [`Records`](crate::Records), and every one of them is wrapped by a key of a [`Ring`] (or of whatever
+//! implements [`MasterKeys`]). Nothing seals events with them yet.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use annals_journal::encryption::{DataKeyOptions, DataKeys, Ring, RingKeys};
+//! use annals_journal::{MemoryJournal, PersistenceId, SeqNr};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let records = Arc::new(MemoryJournal::new());
+//! let masters = Arc::new(RingKeys::from(Ring::generate()?));
+//! let keys = DataKeys::open(records, masters, DataKeyOptions::default()).await?;
+//!
+//! let alice = PersistenceId::new("account", "alice")?;
+//! let key = keys.to_seal(&[(&alice, SeqNr::FIRST)]).await.remove(0)?;
+//! let mut text = *b"deposited 100";
+//! let seal = key.seal(b"account|alice 1", &mut text)?;
+//! key.open(&seal, b"account|alice 1", &mut text)?;
+//! assert_eq!(&text, b"deposited 100");
+//! # Ok(())
+//! # }
+//! ```
 
-#[allow(dead_code, reason = "what seals with it comes next")]
 mod cipher;
+pub use cipher::NotAuthentic;
+mod key_bytes;
+pub use key_bytes::KeyBytes;
 mod master_key;
 pub use master_key::MasterKeyId;
 mod ring;
 pub use ring::{InvalidRing, NoNewKey, Ring};
+mod key_source;
+pub use key_source::{InvalidKeySource, KeySource};
+mod keys_error;
+pub use keys_error::KeysError;
+mod master_keys;
+pub use master_keys::{MasterKeyError, MasterKeys, RingKeys};
+
+mod data_key;
+pub use data_key::{DataKey, Seal, UsedUp};
+mod data_keys;
+pub use data_keys::{DataKeyOptions, DataKeys};
+mod key_records;
+mod key_store;
+
+#[cfg(test)]
+mod tests;

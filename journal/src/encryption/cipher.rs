@@ -41,7 +41,7 @@ pub(crate) type AuthTag = [u8; AUTH_TAG_BYTES];
 /// What was sealed, its context or its key is another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the authentication tag does not match")]
-pub(crate) struct NotAuthentic;
+pub struct NotAuthentic;
 
 mod rust_crypto {
     use aes_gcm::aead::inout::InOutBuf;

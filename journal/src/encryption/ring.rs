@@ -2,14 +2,12 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 
-use rand::TryRng as _;
-use rand::rngs::SysRng;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
-use super::MasterKeyId;
-use super::master_key::{MasterKey, PlainKey};
+use super::master_key::MasterKey;
+use super::{KeyBytes, MasterKeyId};
 
 /// Master keys: one is active and wraps new data keys, any number is retired and opens what it wrapped before.
 ///
@@ -124,6 +122,10 @@ impl Ring {
     pub fn ids(&self) -> impl Iterator<Item = MasterKeyId> {
         self.keys.keys().copied()
     }
+
+    pub(super) fn key(&self, id: MasterKeyId) -> Option<&MasterKey> {
+        self.keys.get(&id)
+    }
 }
 
 impl fmt::Debug for Ring {
@@ -190,11 +192,8 @@ pub enum NoNewKey {
     NoRandomness,
 }
 
-/// 32 bytes of the system's randomness.
 fn new_key() -> Result<MasterKey, NoNewKey> {
-    let mut bytes = PlainKey::default();
-    SysRng.try_fill_bytes(&mut bytes[..]).map_err(|_| NoNewKey::NoRandomness)?;
-    Ok(MasterKey::new(bytes))
+    KeyBytes::random().map(MasterKey::new)
 }
 
 #[derive(Deserialize)]
@@ -319,5 +318,24 @@ mod tests {
         }
         let ring = Ring::parse(&format!(r#"{{"active":1,"keys":{{"1":"{B}"}}}}"#)).unwrap();
         assert_eq!(format!("{ring:?}"), "Ring { active: 1, keys: [1] }");
+    }
+
+    #[test]
+    fn a_wrapped_key_opens_under_its_own_key_and_context_alone() {
+        let mut ring = Ring::generate().unwrap();
+        let other = ring.add().unwrap();
+        let (first, other) = (ring.key(MasterKeyId(1)).unwrap(), ring.key(other).unwrap());
+        let wrapped = first.wrap(b"account|alice", &KeyBytes::new([7; 32]));
+        assert_eq!(first.unwrap(b"account|alice", &wrapped).unwrap(), KeyBytes::new([7; 32]));
+        assert!(other.unwrap(b"account|alice", &wrapped).is_err());
+        assert!(first.unwrap(b"account|bob", &wrapped).is_err());
+        for length in 0..wrapped.len() {
+            assert!(first.unwrap(b"account|alice", &wrapped[..length]).is_err(), "{length} bytes");
+        }
+        for bit in 0..8 * wrapped.len() {
+            let mut flipped = wrapped.to_vec();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            assert!(first.unwrap(b"account|alice", &flipped).is_err(), "bit {bit}");
+        }
     }
 }

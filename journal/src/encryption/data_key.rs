@@ -1,0 +1,97 @@
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::KeyBytes;
+use super::cipher::{AUTH_TAG_BYTES, Aead as _, Cipher, NONCE_BYTES, NotAuthentic};
+use crate::{KeyId, PersistenceId, SeqNr};
+
+/// One generation of the key that seals an id's events and snapshots.
+///
+/// Nonces are 96 random bits, so a key must seal far fewer than 2^32 times. It is given for 2^30 sequence numbers, and seals at most
+/// 2^30 times in a process; whoever asks [`DataKeys::to_seal`](super::DataKeys::to_seal) after that gets a fresh one.
+pub struct DataKey {
+    scope: PersistenceId,
+    id: KeyId,
+    from_seq: SeqNr,
+    cipher: Cipher,
+    sealed: AtomicU64,
+}
+
+/// What belongs to a sealed text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seal {
+    /// Drawn for this text.
+    pub nonce: [u8; NONCE_BYTES],
+    /// Authenticates text and context.
+    pub tag: [u8; AUTH_TAG_BYTES],
+}
+
+/// The key has sealed as often as it may; ask for the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the data key has sealed as often as it may")]
+pub struct UsedUp;
+
+impl DataKey {
+    pub(super) fn new(scope: PersistenceId, id: KeyId, from_seq: SeqNr, key: &KeyBytes) -> Self {
+        let cipher = Cipher::new(key.as_bytes());
+        Self { scope, id, from_seq, cipher, sealed: AtomicU64::new(0) }
+    }
+
+    /// Its generation: what the envelopes that it seals have as key id.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// Whose events and snapshots it seals.
+    pub fn scope(&self) -> &PersistenceId {
+        &self.scope
+    }
+
+    /// The first event that it may have sealed.
+    pub fn from_seq(&self) -> SeqNr {
+        self.from_seq
+    }
+
+    /// Encrypts `text` in its place, and authenticates it together with `context`, which is not kept.
+    ///
+    /// # Errors
+    /// [`UsedUp`], and `text` is as it was.
+    pub fn seal(&self, context: &[u8], text: &mut [u8]) -> Result<Seal, UsedUp> {
+        if self.sealed.fetch_add(1, Ordering::Relaxed) >= MAX_SEALS {
+            return Err(UsedUp);
+        }
+        let nonce = rand::random();
+        let tag = self.cipher.seal(&nonce, context, text);
+        Ok(Seal { nonce, tag })
+    }
+
+    /// Decrypts `text` in its place.
+    ///
+    /// # Errors
+    /// [`NotAuthentic`] when any bit of text, seal or context is another than was sealed; `text` must not be used then.
+    pub fn open(&self, seal: &Seal, context: &[u8], text: &mut [u8]) -> Result<(), NotAuthentic> {
+        self.cipher.open(&seal.nonce, context, text, &seal.tag)
+    }
+
+    /// Whether it may seal the event with this number.
+    pub(super) fn seals(&self, seq_nr: SeqNr) -> bool {
+        seq_nr < self.from_seq.plus(MAX_SEALS) && self.sealed.load(Ordering::Relaxed) < MAX_SEALS
+    }
+
+    #[cfg(test)]
+    pub(super) fn use_up(&self) {
+        self.sealed.store(MAX_SEALS, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for DataKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataKey")
+            .field("scope", &self.scope)
+            .field("id", &self.id.0)
+            .field("from_seq", &self.from_seq)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) const MAX_SEALS: u64 = 1 << 30;

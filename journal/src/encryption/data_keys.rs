@@ -1,0 +1,298 @@
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use quick_cache::sync::Cache;
+
+use super::key_records::{Generation, KeyRecord as _, ScopeKeys, scope_key};
+use super::key_store::{ATTEMPTS, Active, KeyStore, busy, no_answer};
+use super::{DataKey, KeyBytes, KeysError, MasterKeys};
+use crate::{JournalError, KeyId, PersistenceId, Record, RecordChange, Records, Revision, SeqNr, Verdict};
+
+/// The data keys of a journal: one per persistence id, made before its first event is sealed, kept in the journal's [`Records`], each
+/// wrapped by the active master key.
+///
+/// Which master key is active is decided by the store: a key is only made while the record that names it is as it was read. Of two who make
+/// a key for one id, the loser takes the winner's. A key is stored before it is given to anybody, so a crash leaves at most a key
+/// that nothing uses, and never an event without its key.
+///
+/// Cloning shares everything.
+#[derive(Clone)]
+pub struct DataKeys {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    store: KeyStore,
+    active: Mutex<Active>,
+    /// Keys are wiped when they leave it and nobody seals with them any more.
+    cache: Cache<PersistenceId, Arc<Opened>>,
+}
+
+/// A scope's record and its keys.
+struct Opened {
+    record: ScopeKeys,
+    revision: Revision,
+    keys: Vec<Arc<DataKey>>,
+}
+
+impl Opened {
+    fn to_seal(&self, seq_nr: SeqNr) -> Option<&Arc<DataKey>> {
+        self.keys.last().filter(|key| key.seals(seq_nr))
+    }
+
+    fn to_open(&self, id: KeyId) -> Option<&Arc<DataKey>> {
+        self.keys.iter().rfind(|key| key.id() == id)
+    }
+}
+
+/// What [`DataKeys`] keep in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DataKeyOptions {
+    /// Of how many ids the keys are kept, about 600 bytes each; 100,000 by default.
+    pub cached_ids: usize,
+}
+
+impl Default for DataKeyOptions {
+    fn default() -> Self {
+        Self { cached_ids: 100_000 }
+    }
+}
+
+impl DataKeys {
+    /// Checks that all master keys that are needed are here and are the right ones, and opens the keys. Where nothing was ever sealed, the
+    /// active key of `masters` becomes the journal's.
+    ///
+    /// # Errors
+    /// [`KeysError::MissingMasterKeys`], [`KeysError::WrongMasterKey`], and whatever the records and the master keys answer.
+    pub async fn open(
+        records: Arc<dyn Records>,
+        masters: Arc<dyn MasterKeys>,
+        options: DataKeyOptions,
+    ) -> Result<Self, KeysError> {
+        let store = KeyStore { records, masters };
+        // A ring that is wrong must not become active first.
+        store.check_masters().await?;
+        let active = store.active_or_first().await?;
+        let cache = Cache::new(options.cached_ids);
+        Ok(Self { shared: Arc::new(Shared { store, active: Mutex::new(active), cache }) })
+    }
+
+    /// The key that seals an id's events from this number on, when it is in memory.
+    pub fn to_seal_cached(&self, id: &PersistenceId, seq_nr: SeqNr) -> Option<Arc<DataKey>> {
+        self.shared.cache.get(id)?.to_seal(seq_nr).cloned()
+    }
+
+    /// The keys that seal each id's events from this number on, in the order of `wanted`. Those that are missing or used up are made,
+    /// all in one change of the store.
+    ///
+    /// # Errors
+    /// [`JournalError::Key`] when no master key can wrap or open a key, and whatever the records answer. After
+    /// [`JournalError::Unknown`] a key may be stored; asking again finds it.
+    ///
+    /// # Cancel safety
+    /// A key that was being made may be stored; asking again finds it.
+    pub async fn to_seal(
+        &self,
+        wanted: &[(&PersistenceId, SeqNr)],
+    ) -> Vec<Result<Arc<DataKey>, JournalError>> {
+        let mut answers: Vec<Option<Result<Arc<DataKey>, JournalError>>> =
+            wanted.iter().map(|(id, seq_nr)| self.to_seal_cached(id, *seq_nr).map(Ok)).collect();
+        for _ in 0..ATTEMPTS {
+            let open: Vec<usize> = (0..wanted.len()).filter(|n| answers[*n].is_none()).collect();
+            if open.is_empty() {
+                break;
+            }
+            let ids: Vec<&PersistenceId> = open.iter().map(|n| wanted[*n].0).collect();
+            let found = self.load(&ids).await;
+            let mut changes = Vec::new();
+            let mut makes = Vec::new();
+            for (n, found) in open.into_iter().zip(found) {
+                let (id, seq_nr) = wanted[n];
+                let before = match found {
+                    Ok(before) => before,
+                    Err(error) => {
+                        answers[n] = Some(Err(error));
+                        continue;
+                    }
+                };
+                if let Some(key) = before.as_ref().and_then(|opened| opened.to_seal(seq_nr)) {
+                    answers[n] = Some(Ok(key.clone()));
+                    continue;
+                }
+                match self.make(id, seq_nr, before).await {
+                    Ok((change, made)) => {
+                        changes.push(change);
+                        makes.push((n, made));
+                    }
+                    Err(error) => answers[n] = Some(Err(error.into_journal(id.as_str()))),
+                }
+            }
+            if changes.is_empty() {
+                continue;
+            }
+            let mut verdicts = self.shared.store.records.change(changes).await.into_iter();
+            let mut guard_changed = false;
+            for (n, mut made) in makes {
+                match verdicts.next().unwrap_or_else(|| Err(no_answer())) {
+                    Ok(Verdict::Set(revision)) => {
+                        made.revision = revision;
+                        answers[n] = made.keys.last().cloned().map(Ok);
+                        self.shared.cache.insert(wanted[n].0.clone(), Arc::new(made));
+                    }
+                    // Somebody else made one: the next round reads it.
+                    Ok(Verdict::Changed { .. }) => {}
+                    Ok(Verdict::GuardChanged { .. }) => guard_changed = true,
+                    Err(error) => answers[n] = Some(Err(error)),
+                }
+            }
+            if guard_changed && let Err(error) = self.read_active().await {
+                for answer in answers.iter_mut().filter(|answer| answer.is_none()) {
+                    *answer = Some(Err(error.clone()));
+                }
+            }
+        }
+        let tried = |id: &PersistenceId| match scope_key(id) {
+            Ok(key) => busy(&key).into_journal(id.as_str()),
+            Err(error) => error,
+        };
+        answers
+            .into_iter()
+            .zip(wanted)
+            .map(|(answer, (id, _))| answer.unwrap_or_else(|| Err(tried(id))))
+            .collect()
+    }
+
+    /// The key that opens what it sealed for an id, when it is in memory.
+    pub fn to_open_cached(&self, id: &PersistenceId, key: KeyId) -> Option<Arc<DataKey>> {
+        self.shared.cache.get(id)?.to_open(key).cloned()
+    }
+
+    /// The keys that open what they sealed for each id, in the order of `wanted`; all that are not in memory with one look at the store.
+    ///
+    /// # Errors
+    /// [`JournalError::Key`] when there is no such key, or no master key opens it, and whatever the records answer.
+    pub async fn to_open(
+        &self,
+        wanted: &[(&PersistenceId, KeyId)],
+    ) -> Vec<Result<Arc<DataKey>, JournalError>> {
+        let cached: Vec<_> = wanted.iter().map(|(id, key)| self.to_open_cached(id, *key)).collect();
+        let missing: Vec<&PersistenceId> =
+            wanted.iter().zip(&cached).filter(|(_, key)| key.is_none()).map(|((id, _), _)| *id).collect();
+        let mut loaded = self.load(&missing).await.into_iter();
+        wanted
+            .iter()
+            .zip(cached)
+            .map(|((id, key), cached)| {
+                if let Some(found) = cached {
+                    return Ok(found);
+                }
+                let opened = loaded.next().unwrap_or_else(|| Err(no_answer()))?;
+                opened.as_ref().and_then(|opened| opened.to_open(*key)).cloned().ok_or_else(|| {
+                    let reason = format!("there is no generation {key} of its data key; restore the records from a backup of the time when it was there");
+                    JournalError::key(id, reason)
+                })
+            })
+            .collect()
+    }
+
+    /// Has an id's keys read again when they are wanted next: call it when somebody else may have changed them.
+    pub fn forget(&self, id: &PersistenceId) {
+        self.shared.cache.remove(id);
+    }
+
+    /// Reads and opens what is stored for these ids, and keeps it.
+    async fn load(&self, ids: &[&PersistenceId]) -> Vec<Result<Option<Arc<Opened>>, JournalError>> {
+        if ids.is_empty() {
+            return Vec::new();
+        }
+        let read = async {
+            let keys = ids.iter().map(|id| scope_key(id)).collect::<Result<Vec<_>, _>>()?;
+            self.shared.store.records.get_all(&keys).await
+        };
+        let records = match read.await {
+            Ok(records) => records,
+            Err(error) => return ids.iter().map(|_| Err(error.clone())).collect(),
+        };
+        let mut records = records.into_iter();
+        let mut found = Vec::with_capacity(ids.len());
+        for id in ids {
+            found.push(match records.next().flatten() {
+                None => Ok(None),
+                Some(record) => self.opened(id, &record).await.map(Some),
+            });
+        }
+        found
+    }
+
+    async fn opened(&self, id: &PersistenceId, record: &Record) -> Result<Arc<Opened>, JournalError> {
+        // Counts of what a key has sealed go on while its record is the same.
+        if let Some(known) = self.shared.cache.get(id).filter(|known| known.revision == record.revision) {
+            return Ok(known);
+        }
+        let (record, revision) = ScopeKeys::read(&scope_key(id)?, record)?;
+        let mut keys = Vec::with_capacity(record.generations.len());
+        for generation in &record.generations {
+            let key = self.shared.store.unwrap_generation(id, generation).await;
+            keys.push(data_key(id, generation, &key.map_err(|error| error.into_journal(id.as_str()))?));
+        }
+        let opened = Arc::new(Opened { record, revision, keys });
+        self.shared.cache.insert(id.clone(), opened.clone());
+        Ok(opened)
+    }
+
+    /// The next generation of an id's key, and the change that stores it.
+    async fn make(
+        &self,
+        id: &PersistenceId,
+        seq_nr: SeqNr,
+        before: Option<Arc<Opened>>,
+    ) -> Result<(RecordChange, Opened), KeysError> {
+        let active = self.active();
+        let (expected, mut record, mut keys) = match before {
+            None => (None, ScopeKeys::new(), Vec::new()),
+            Some(before) => (Some(before.revision), before.record.clone(), before.keys.clone()),
+        };
+        let number = record.next_number().ok_or_else(|| {
+            JournalError::rejected(id, "its data key has the last generation there is".to_owned())
+        })?;
+        let key = KeyBytes::random()?;
+        let generation = self.shared.store.wrap_generation(active.id, id, (number, seq_nr), &key).await?;
+        keys.push(data_key(id, &generation, &key));
+        record.generations.push(generation);
+        let change = RecordChange::set(scope_key(id)?, expected, record.to_value());
+        // The revision is known once it is stored.
+        let made = Opened { record, revision: Revision(0), keys };
+        Ok((active.guard(change)?, made))
+    }
+
+    fn active(&self) -> Active {
+        *self.shared.active.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn read_active(&self) -> Result<(), JournalError> {
+        let active = self.shared.store.active().await?.ok_or_else(|| {
+            JournalError::key(
+                "the active master key",
+                "its record is gone; restore the records from a backup",
+            )
+        })?;
+        *self.shared.active.lock().unwrap_or_else(PoisonError::into_inner) = active;
+        Ok(())
+    }
+}
+
+fn data_key(id: &PersistenceId, generation: &Generation, key: &KeyBytes) -> Arc<DataKey> {
+    // A number that is none did not open.
+    let from_seq = SeqNr::new(generation.from_seq).unwrap_or(SeqNr::MAX);
+    Arc::new(DataKey::new(id.clone(), KeyId(generation.number), from_seq, key))
+}
+
+impl fmt::Debug for DataKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DataKeys")
+            .field("store", &self.shared.store)
+            .field("active", &self.active())
+            .field("cached_ids", &self.shared.cache.len())
+            .finish_non_exhaustive()
+    }
+}

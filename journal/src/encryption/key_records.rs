@@ -1,0 +1,186 @@
+//! The named records of keys: what they are called, and what is in them.
+//!
+//! ```text
+//!  encryption/active          ActiveKey     which master key wraps what is new; absent: nothing was ever sealed here
+//!  encryption/master/<id>     MasterKeyUse  a check value of the master key, and whether any data key may need it
+//!  encryption/key/<scope>     ScopeKeys     every generation of the scope's data key, each wrapped
+//! ```
+//!
+//! Values are protobuf; `format` is 1.
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::MasterKeyId;
+use crate::{InvalidName, JournalError, PersistenceId, Record, RecordKey, Revision, SeqNr};
+
+/// `encryption/active`. Every creation and every rewrap of a data key is only made while this record is as it was read.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ActiveKey {
+    #[prost(uint32, tag = "1")]
+    format: u32,
+    #[prost(uint32, tag = "2")]
+    pub(super) master: u32,
+}
+
+impl ActiveKey {
+    pub(super) fn of(id: MasterKeyId) -> Self {
+        Self { format: FORMAT, master: id.0 }
+    }
+}
+
+/// `encryption/master/<id>`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct MasterKeyUse {
+    #[prost(uint32, tag = "1")]
+    format: u32,
+    /// 32 zero bytes, wrapped: opens under this very key alone.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub(super) check: Bytes,
+    /// Set before the key becomes active, taken away by a sweep that found no data key of it after it was active no more.
+    #[prost(bool, tag = "3")]
+    pub(super) in_use: bool,
+}
+
+impl MasterKeyUse {
+    pub(super) fn new(check: Bytes) -> Self {
+        Self { format: FORMAT, check, in_use: true }
+    }
+}
+
+/// `encryption/key/<scope>`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ScopeKeys {
+    #[prost(uint32, tag = "1")]
+    format: u32,
+    /// By number, ascending; the last seals.
+    #[prost(message, repeated, tag = "2")]
+    pub(super) generations: Vec<Generation>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Generation {
+    /// From 1 on; the key id of envelopes.
+    #[prost(uint32, tag = "1")]
+    pub(super) number: u32,
+    /// The first event that it may have sealed.
+    #[prost(uint64, tag = "2")]
+    pub(super) from_seq: u64,
+    /// The master key that wrapped it.
+    #[prost(uint32, tag = "3")]
+    pub(super) master: u32,
+    #[prost(bytes = "bytes", tag = "4")]
+    pub(super) wrapped: Bytes,
+}
+
+impl ScopeKeys {
+    pub(super) fn new() -> Self {
+        Self { format: FORMAT, generations: Vec::new() }
+    }
+
+    pub(super) fn next_number(&self) -> Option<u32> {
+        self.generations.last().map_or(0, |last| last.number).checked_add(1)
+    }
+}
+
+/// What a record's value is, with the format that it begins with.
+pub(super) trait KeyRecord: Message + Default {
+    fn format(&self) -> u32;
+
+    fn to_value(&self) -> Bytes {
+        self.encode_to_vec().into()
+    }
+
+    /// The value and the revision that set it.
+    fn read(key: &RecordKey, record: &Record) -> Result<(Self, Revision), JournalError> {
+        let value =
+            Self::decode(record.value.clone()).map_err(|error| JournalError::corrupt_record(key, error))?;
+        match value.format() {
+            FORMAT => Ok((value, record.revision)),
+            other => Err(JournalError::corrupt_record(
+                key,
+                format_args!("has format {other}, this build knows {FORMAT}"),
+            )),
+        }
+    }
+}
+
+impl KeyRecord for ActiveKey {
+    fn format(&self) -> u32 {
+        self.format
+    }
+}
+
+impl KeyRecord for MasterKeyUse {
+    fn format(&self) -> u32 {
+        self.format
+    }
+}
+
+impl KeyRecord for ScopeKeys {
+    fn format(&self) -> u32 {
+        self.format
+    }
+}
+
+pub(super) fn active_key() -> Result<RecordKey, JournalError> {
+    name(RecordKey::new("encryption/active"))
+}
+
+pub(super) fn master_key(id: MasterKeyId) -> Result<RecordKey, JournalError> {
+    name(RecordKey::new(&format!("{MASTER_PREFIX}{id}")))
+}
+
+pub(super) fn master_of(key: &RecordKey) -> Result<MasterKeyId, JournalError> {
+    key.as_str()
+        .strip_prefix(MASTER_PREFIX)
+        .and_then(|id| id.parse().ok())
+        .map(MasterKeyId)
+        .ok_or_else(|| JournalError::corrupt_record(key, "its name does not end with a number"))
+}
+
+pub(super) fn scope_key(scope: &PersistenceId) -> Result<RecordKey, JournalError> {
+    name(RecordKey::new(&format!("{SCOPE_PREFIX}{scope}")))
+}
+
+/// The longest id gives a name that is short enough.
+fn name(key: Result<RecordKey, InvalidName>) -> Result<RecordKey, JournalError> {
+    key.map_err(|error| JournalError::rejected("record of a key", error.to_string()))
+}
+
+/// What a wrapped key is bound to, beside the master key's own secret.
+///
+/// ```text
+///  ┌──────────────┬───────────┬─────────┬────────────────┬────────────────┬──────────────┬───────────────┐
+///  │ "annals key" │ format, 1 │ kind, 1 │ master id, u32 │ generation,u32 │ from_seq,u64 │ scope, the rest │
+///  └──────────────┴───────────┴─────────┴────────────────┴────────────────┴──────────────┴───────────────┘
+/// ```
+///
+/// Numbers are big endian. Kind 1 is a data key, kind 2 a master key's check value, whose scope, generation and number are empty.
+pub(super) fn wrap_context(master: MasterKeyId, of: WrappedFor<'_>) -> Vec<u8> {
+    let (kind, generation, from_seq, scope) = match of {
+        WrappedFor::Scope { scope, generation, from_seq } => (1, generation, from_seq.get(), scope.as_str()),
+        WrappedFor::Check => (2, 0, 0, ""),
+    };
+    let mut context = Vec::with_capacity(LABEL.len() + 18 + scope.len());
+    context.extend_from_slice(LABEL);
+    context.extend_from_slice(&[WRAP_FORMAT, kind]);
+    context.extend_from_slice(&master.0.to_be_bytes());
+    context.extend_from_slice(&generation.to_be_bytes());
+    context.extend_from_slice(&from_seq.to_be_bytes());
+    context.extend_from_slice(scope.as_bytes());
+    context
+}
+
+/// Whose key is wrapped.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum WrappedFor<'a> {
+    Scope { scope: &'a PersistenceId, generation: u32, from_seq: SeqNr },
+    Check,
+}
+
+pub(super) const MASTER_PREFIX: &str = "encryption/master/";
+pub(super) const SCOPE_PREFIX: &str = "encryption/key/";
+const FORMAT: u32 = 1;
+const WRAP_FORMAT: u8 = 1;
+const LABEL: &[u8] = b"annals key";
