@@ -322,7 +322,8 @@ fn a_full_disk_is_503_and_the_bank_goes_on_when_there_is_room() {
         number += 1;
     };
     assert!(refused.header("retry-after").is_some());
-    assert!(refused.error(503).contains("make room"));
+    let reason = refused.error(503);
+    assert!(reason.contains("make room"), "{reason}");
     bank.limit_files("unlimited");
     while deposit(&mut client, "alice", 1, &format!("a-{number}")).status == 503 {}
     let all = client.get("/accounts/alice").unwrap().answer();

@@ -246,6 +246,10 @@ impl CommitSource for ByThread {
     }
 
     fn conclude(&self, answers: Result<Answers, JournalError>) -> bool {
+        if answers.is_err() && self.flight().is_none() {
+            // It could not even begin: those who wait hear why, else they would wait for as long as it cannot.
+            drop(self.take());
+        }
         let Some(flight) = self.flight().take() else { return self.is_needed() };
         let mut answers = self.answers(&flight.sent, answers).into_iter();
         let took = flight.sent.began().elapsed();
@@ -345,3 +349,57 @@ fn may_block() -> bool {
 
 /// How long the thread sleeps while it waits for callers.
 const LOOK_AGAIN: Duration = Duration::from_micros(50);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::sqlite::SqliteJournal;
+    use crate::{PersistenceId, Token};
+
+    /// Its disk is full: no commit of its begins.
+    #[derive(Default)]
+    struct Full {
+        tries: Arc<AtomicUsize>,
+    }
+
+    impl CommitThread for Full {
+        fn prepare(&self, write: Write) -> EncodedWrite {
+            EncodedWrite::new(write, SqliteJournal::LIMITS)
+        }
+
+        fn turn(&self) -> Option<Box<dyn Turn + '_>> {
+            None
+        }
+
+        fn begin(&self, source: Arc<dyn CommitSource>) -> Result<(), JournalError> {
+            let tries = Arc::clone(&self.tries);
+            std::thread::spawn(move || {
+                let full = || JournalError::Unavailable { reason: "make room".into(), source: None };
+                let mut needed = source.is_needed();
+                while needed && tries.fetch_add(1, Ordering::SeqCst) < 1_000 {
+                    needed = source.conclude(Err(full()));
+                }
+            });
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_commit_that_cannot_begin_hears_why() {
+        let thread = Full::default();
+        let tries = Arc::clone(&thread.tries);
+        let settings = GroupCommitSettings::default();
+        let commits = Arc::new(ByThread::new(Arc::new(thread), Arc::new(JournalMetrics::new()), settings));
+        let persistence_id = PersistenceId::new("account", "alice").unwrap();
+        let claim = Write::Claim { persistence_id, token: Token::NONE };
+        let answers =
+            tokio::time::timeout(Duration::from_secs(30), commits.write(vec![claim])).await.unwrap();
+        assert!(
+            matches!(&answers[..], [Err(JournalError::Unavailable { reason, .. })] if reason == "make room")
+        );
+        commits.shutdown().await;
+        assert_eq!(tries.load(Ordering::SeqCst), 1);
+    }
+}
