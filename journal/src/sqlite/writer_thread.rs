@@ -73,6 +73,12 @@ impl Shared {
         Ok(())
     }
 
+    /// The sources that were begun since they were last asked for. Callers that begin one do not wait for a commit.
+    fn begun(&self) -> Vec<Arc<dyn CommitSource>> {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Writer> {
         self.wanted.store(true, Ordering::Release);
         // A transaction that a panic left behind is undone by the next one.
@@ -103,8 +109,7 @@ impl WriterThread {
                 }
                 next = if batch.len() < MAX_JOBS_A_COMMIT { self.jobs.try_recv().ok() } else { None };
             }
-            let mut sources = self.shared.sources.lock().unwrap_or_else(PoisonError::into_inner);
-            let sources = sources.as_mut().map(std::mem::take).unwrap_or_default();
+            let sources = self.shared.begun();
             batch.extend(sources.into_iter().map(|source| Box::new(Commits::of(source)) as Box<dyn Job>));
             batch.retain(|job| !job.is_abandoned());
             let mut writer = self.shared.lock();

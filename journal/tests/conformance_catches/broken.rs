@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, RwLock};
+use std::time::{Duration, Instant};
 
 use annals_journal::{
     Envelope, Head, Journal, JournalError, JournalExt, Limits, MemoryJournal, Offset, Page, PageItem,
@@ -356,12 +357,20 @@ impl BrokenRecords {
         let mut judged = self.fault == RecordFault::IgnoresGuards;
         if self.fault == RecordFault::RacesGuards && guard.is_some() {
             judged = guarded(&self.records.lock().unwrap());
+            // Until the guard moves, and then long enough that its mover has looked around; a change before which none moves goes on.
+            let began = Instant::now();
+            while guarded(&self.records.lock().unwrap()) && began.elapsed() < Duration::from_millis(3) {
+                tokio::task::yield_now().await;
+            }
+            if !guarded(&self.records.lock().unwrap()) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
         }
-        if self.fault == RecordFault::RacesCompareAndSet || self.fault == RecordFault::RacesGuards {
+        if self.fault == RecordFault::RacesCompareAndSet {
             let compared = as_expected(&self.records.lock().unwrap());
             self.changes.fetch_add(1, Ordering::SeqCst);
             until_moved(&self.changes).await;
-            if compared && self.fault == RecordFault::RacesCompareAndSet {
+            if compared {
                 return self.set(&mut self.records.lock().unwrap(), key, value);
             }
         }
