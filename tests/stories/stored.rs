@@ -18,7 +18,7 @@ pub(crate) struct Stored {
 
 /// All events in the order of their commits: one statement sees one state of the file.
 pub(crate) fn events(file: &Path) -> Vec<Stored> {
-    let conn = open(file);
+    let Some(conn) = open(file, "events") else { return Vec::new() };
     let mut statement = conn
         .prepare(
             "SELECT persistence_id, seq, envelope FROM events JOIN streams ON streams.id = stream
@@ -45,11 +45,18 @@ pub(crate) fn events(file: &Path) -> Vec<Stored> {
 
 /// How many records there are whose keys match.
 pub(crate) fn records(file: &Path, glob: &str) -> i64 {
-    open(file).query_row("SELECT count(*) FROM records WHERE key GLOB ?1", [glob], |row| row.get(0)).unwrap()
+    let Some(conn) = open(file, "records") else { return 0 };
+    conn.query_row("SELECT count(*) FROM records WHERE key GLOB ?1", [glob], |row| row.get(0)).unwrap()
 }
 
-fn open(file: &Path) -> Connection {
+/// `None` when the first process was killed before it had made the table.
+fn open(file: &Path, table: &str) -> Option<Connection> {
+    if !file.exists() {
+        return None;
+    }
     let conn = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
     conn.busy_timeout(Duration::from_secs(10)).unwrap();
-    conn
+    let tables: i64 =
+        conn.query_row("SELECT count(*) FROM sqlite_schema WHERE name = ?1", [table], |row| row.get(0)).unwrap();
+    (tables > 0).then_some(conn)
 }
