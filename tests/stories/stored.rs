@@ -56,7 +56,8 @@ fn open(file: &Path, table: &str) -> Option<Connection> {
     }
     let conn = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();
     conn.busy_timeout(Duration::from_secs(10)).unwrap();
-    let tables: i64 =
-        conn.query_row("SELECT count(*) FROM sqlite_schema WHERE name = ?1", [table], |row| row.get(0)).unwrap();
+    let tables: i64 = conn
+        .query_row("SELECT count(*) FROM sqlite_schema WHERE name = ?1", [table], |row| row.get(0))
+        .unwrap();
     (tables > 0).then_some(conn)
 }
