@@ -43,6 +43,7 @@ pub mod deletes;
 pub mod fencing;
 pub mod ids;
 pub mod limits;
+pub mod marks;
 pub mod records;
 pub mod replace;
 pub mod replay;

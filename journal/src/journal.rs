@@ -37,6 +37,12 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// - [`Write::Verify`]: like a claim, but only checks: answered `Ok` when the stored token is exactly `token`, at
     ///   some moment between call and answer.
     ///
+    /// - [`Write::Mark`]: changes the id's [mark](crate::Mark) when the stored token is exactly `token` and the stored mark is what the
+    ///   change builds on, both judged in the step that stores.
+    ///
+    /// An append with a change of the mark is stored, and the mark changed, in one step or not at all; where the stored mark is another
+    /// than the change builds on, the append is a conflict.
+    ///
     /// Once an entry is answered with an error, every later entry of the same id and token in this list is answered alike
     /// and not stored. Entries of other ids, and of other tokens of the same id, are still decided by themselves.
     ///
@@ -44,8 +50,8 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// after this write. Concurrent readers that begin after the answer see it.
     ///
     /// # Errors
-    /// Each entry its own: [`Conflict`](JournalError::Conflict) (append, head differs; also when both the head
-    /// differs and the token is equal), [`Fenced`](JournalError::Fenced) and [`Superseded`](JournalError::Superseded)
+    /// Each entry its own: [`Conflict`](JournalError::Conflict) (append, head differs, also when
+    /// the token is equal; the stored mark is another than a change builds on), [`Fenced`](JournalError::Fenced) and [`Superseded`](JournalError::Superseded)
     /// (the stored token is newer; this is said rather than a conflict when both are true; [`Write::Verify`] of an id
     /// whose stored token is older: `Superseded`),
     /// [`Rejected`](JournalError::Rejected) (empty, too large, or not numbered `expected + 1..`),

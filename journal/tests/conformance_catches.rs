@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use annals_journal::MemoryJournal;
 use annals_journal::conformance::{
-    Harness, Store, append, concurrency, deletes, fencing, ids, limits, records, replace, replay, run_clause,
-    slices, tags,
+    Harness, Store, append, concurrency, deletes, fencing, ids, limits, marks, records, replace, replay,
+    run_clause, slices, tags,
 };
 use broken::{Broken, BrokenRecords, Fault, RecordFault};
 
@@ -121,6 +121,27 @@ fn a_journal_that_passes_what_it_did_not_show_is_caught() {
     caught(broken(), slices::all_slices_give_every_event_in_order);
     caught(broken(), slices::a_page_says_up_to_where_it_is_complete);
     caught(broken(), tags::a_tags_pages_go_on_where_the_last_one_ended);
+}
+
+#[test]
+fn a_journal_that_takes_any_mark_is_caught() {
+    let broken = || with(Fault::IgnoresMarks);
+    caught(broken(), marks::an_append_on_another_mark_is_a_conflict);
+    caught(broken(), marks::marks_move_through_a_list);
+    caught(broken(), marks::of_concurrent_changes_one_is_made);
+    kept(broken(), marks::a_mark_is_stored_with_its_append);
+}
+
+#[test]
+fn a_journal_that_moves_the_mark_before_it_decides_is_caught() {
+    let broken = || with(Fault::MarksFirst);
+    caught(broken(), marks::a_refused_append_leaves_the_mark);
+    kept(broken(), marks::a_mark_is_stored_with_its_append);
+}
+
+#[test]
+fn a_journal_that_forgets_the_mark_with_the_events_is_caught() {
+    caught(with(Fault::ForgetsHeadAfterDelete), marks::a_mark_is_never_forgotten);
 }
 
 #[test]

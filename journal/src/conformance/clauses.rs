@@ -88,6 +88,15 @@ macro_rules! conformance {
                     a_reader_by_slice_meets_what_was_deleted
                     a_reader_by_tag_meets_what_was_deleted
                 ;
+                marks:
+                    a_mark_is_stored_with_its_append
+                    an_append_on_another_mark_is_a_conflict
+                    a_refused_append_leaves_the_mark
+                    marks_move_through_a_list
+                    a_mark_is_changed_by_its_owner_alone
+                    a_mark_is_never_forgotten
+                    of_concurrent_changes_one_is_made
+                ;
                 replace:
                     an_unchanged_event_is_replaced
                     a_changed_event_is_left_alone

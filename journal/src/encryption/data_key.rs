@@ -1,8 +1,6 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rand::Rng as _;
-
 use super::KeyBytes;
 use super::cipher::{AUTH_TAG_BYTES, Aead as _, Cipher, NONCE_BYTES, NotAuthentic};
 use crate::{KeyId, PersistenceId, SeqNr};
@@ -62,8 +60,7 @@ impl DataKey {
         if self.sealed.fetch_add(1, Ordering::Relaxed) >= MAX_SEALS {
             return Err(UsedUp);
         }
-        let mut nonce = [0; NONCE_BYTES];
-        rand::rng().fill_bytes(&mut nonce);
+        let nonce = rand::random();
         let tag = self.cipher.seal(&nonce, context, text);
         Ok(Seal { nonce, tag })
     }

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use super::log::{Log, Row};
 use crate::encoded_write::{EncodedEvent, EncodedKind, EncodedWrite};
 use crate::{
-    Envelope, Head, JournalError, NotStored, Offset, Page, PageItem, PersistenceId, ReplayRange, Replayed,
-    SeqNr, StoredEvent, Tag, Token,
+    Envelope, Head, JournalError, MarkChange, NotStored, Offset, Page, PageItem, PersistenceId, ReplayRange,
+    Replayed, SeqNr, StoredEvent, Tag, Token,
 };
 
 /// All events, and where each id stands.
@@ -58,15 +58,32 @@ impl Store {
             EncodedKind::Append { expected, .. } if expected != head.seq_nr => {
                 Err(JournalError::Conflict { persistence_id: id.clone(), expected, head: head.seq_nr })
             }
-            EncodedKind::Append { events, .. } => Ok(self.append(id, token, events?)),
+            EncodedKind::Append { events, mark, .. } => {
+                let events = events?;
+                if let Some(change) = mark {
+                    self.mark(id, head, *change)?;
+                }
+                Ok(self.append(id, token, events))
+            }
             EncodedKind::Claim => {
                 let stream = self.stream(id);
                 stream.head.token = token;
                 Ok(stream.head)
             }
             EncodedKind::Verify if head.token == token => Ok(head),
-            EncodedKind::Verify => Err(JournalError::outranked(id, token, head.token)),
+            EncodedKind::Mark(change) if head.token == token => self.mark(id, head, change),
+            EncodedKind::Verify | EncodedKind::Mark(_) => Err(JournalError::outranked(id, token, head.token)),
         }
+    }
+
+    fn mark(&mut self, id: &PersistenceId, head: Head, change: MarkChange) -> Result<Head, JournalError> {
+        if head.mark != change.from {
+            let (persistence_id, seq_nr) = (id.clone(), head.seq_nr);
+            return Err(JournalError::Conflict { persistence_id, expected: seq_nr, head: seq_nr });
+        }
+        let stream = self.stream(id);
+        stream.head.mark = Some(change.to);
+        Ok(stream.head)
     }
 
     fn append(&mut self, id: &PersistenceId, token: Token, events: Vec<EncodedEvent>) -> Head {

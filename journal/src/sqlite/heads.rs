@@ -98,7 +98,7 @@ mod tests {
 
     fn stream(id: i64, number: u64) -> Stream {
         let seq_nr = SeqNr::new(number).unwrap();
-        Stream { id, head: Head { seq_nr, token: Token::new(Epoch(1), 1), deleted_to: SeqNr::ZERO } }
+        Stream { id, head: Head { seq_nr, token: Token::new(Epoch(1), 1), ..Head::EMPTY } }
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct SqliteJournal {
 
 impl SqliteJournal {
     /// What an event in a SQLite file is limited to: 8 MiB a payload, 4,096 events an append.
-    pub const LIMITS: Limits = Limits { max_payload_bytes: 8 * 1024 * 1024, max_events: 4096 };
+    pub const LIMITS: Limits = Limits { max_payload_bytes: 8 * 1024 * 1024, max_events: 4096, marks: true };
 
     /// Opens the file, or creates it when it is missing.
     ///

@@ -6,9 +6,9 @@ use std::sync::{Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use annals_journal::{
-    Envelope, Head, Journal, JournalError, JournalExt, Limits, MemoryJournal, Offset, Page, PageItem,
-    PersistenceId, Record, RecordChange, RecordKey, Records, ReplayRange, Replayed, Revision, SeqNr,
-    SliceRange, StoredEvent, Tag, Timestamp, Verdict, Write, check_record,
+    AtomicWrite, Envelope, Head, Journal, JournalError, JournalExt, Limits, MemoryJournal, Offset, Page,
+    PageItem, PersistenceId, Record, RecordChange, RecordKey, Records, ReplayRange, Replayed, Revision,
+    SeqNr, SliceRange, StoredEvent, Tag, Timestamp, Verdict, Write, check_record,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -45,6 +45,10 @@ pub(crate) enum Fault {
     StoresTooLarge,
     /// A page's mark is the journal's end, whatever the page has.
     MarksTooFar,
+    /// A change of an id's mark is made whatever it builds on.
+    IgnoresMarks,
+    /// An id's mark is changed before its append is decided.
+    MarksFirst,
 }
 
 #[derive(Debug)]
@@ -87,8 +91,8 @@ impl Broken {
                 for (n, event) in (0..).zip(append.events) {
                     let (expected, events) = (append.expected.plus(n), vec![event]);
                     let persistence_id = append.persistence_id.clone();
-                    let one =
-                        annals_journal::AtomicWrite { persistence_id, expected, token: append.token, events };
+                    let (token, mark) = (append.token, None);
+                    let one = AtomicWrite { persistence_id, expected, token, events, mark };
                     answer = Ok(memory.append(one).await?);
                     until_moved(&self.reads).await;
                 }
@@ -96,6 +100,21 @@ impl Broken {
             }
             (Fault::AcceptsGaps, Write::Append(append)) if append.expected > head.seq_nr => {
                 memory.append(renumbered(append, head.seq_nr)).await
+            }
+            (Fault::IgnoresMarks, mut write) => {
+                if let Write::Append(AtomicWrite { mark: Some(change), .. }) | Write::Mark { change, .. } =
+                    &mut write
+                {
+                    change.from = head.mark;
+                }
+                memory.write_one(write).await
+            }
+            (Fault::MarksFirst, Write::Append(mut append)) if head.mark.is_some() => {
+                if let Some(change) = append.mark.take() {
+                    let (persistence_id, token) = (append.persistence_id.clone(), head.token);
+                    memory.write_one(Write::Mark { persistence_id, token, change }).await?;
+                }
+                memory.append(append).await
             }
             (_, write) => memory.write_one(write).await,
         }
@@ -109,7 +128,7 @@ impl Broken {
             if let PageItem::Event(StoredEvent { envelope, .. }) = item {
                 let (persistence_id, token) = (envelope.persistence_id.clone(), envelope.token);
                 let (expected, events) = (envelope.seq_nr.previous(), vec![envelope]);
-                new.append(annals_journal::AtomicWrite { persistence_id, expected, token, events })
+                new.append(AtomicWrite { persistence_id, expected, token, events, mark: None })
                     .await
                     .unwrap();
             }
@@ -174,14 +193,14 @@ fn with_newest_token(mut write: Write, head: Head) -> Write {
             append.token = newest;
             append.events.iter_mut().for_each(|event| event.token = newest);
         }
-        Write::Claim { token, .. } => *token = newest,
+        Write::Claim { token, .. } | Write::Mark { token, .. } => *token = newest,
         Write::Verify { token, .. } => *token = head.token,
         _ => unreachable!("there are no other writes"),
     }
     write
 }
 
-fn renumbered(mut append: annals_journal::AtomicWrite, head: SeqNr) -> annals_journal::AtomicWrite {
+fn renumbered(mut append: AtomicWrite, head: SeqNr) -> AtomicWrite {
     append.expected = head;
     for (n, event) in (1..).zip(&mut append.events) {
         event.seq_nr = head.plus(n);
@@ -197,6 +216,8 @@ impl Journal for Broken {
             | Fault::StoresAPartOfAConflict
             | Fault::StoresOneByOne
             | Fault::AcceptsGaps
+            | Fault::IgnoresMarks
+            | Fault::MarksFirst
             | Fault::ForgetsRefusals => {
                 let mut answers = Vec::new();
                 for write in writes {
