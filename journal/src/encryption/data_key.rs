@@ -1,6 +1,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rand::Rng as _;
+
 use super::KeyBytes;
 use super::cipher::{AUTH_TAG_BYTES, Aead as _, Cipher, NONCE_BYTES, NotAuthentic};
 use crate::{KeyId, PersistenceId, SeqNr};
@@ -60,7 +62,8 @@ impl DataKey {
         if self.sealed.fetch_add(1, Ordering::Relaxed) >= MAX_SEALS {
             return Err(UsedUp);
         }
-        let nonce = rand::random();
+        let mut nonce = [0; NONCE_BYTES];
+        rand::rng().fill_bytes(&mut nonce);
         let tag = self.cipher.seal(&nonce, context, text);
         Ok(Seal { nonce, tag })
     }
