@@ -222,7 +222,8 @@ impl DataKeys {
                     return Ok(found);
                 }
                 let opened = loaded.next().unwrap_or_else(|| Err(no_answer()))?;
-                if opened.as_ref().is_some_and(|opened| key.0 <= opened.record.erased_to) {
+                // Generations begin at 1: 0 is none, erased or not.
+                if opened.as_ref().is_some_and(|opened| (1..=opened.record.erased_to).contains(&key.0)) {
                     return Err(JournalError::Erased { persistence_id: (*id).clone(), seq_nr: None });
                 }
                 opened.as_ref().and_then(|opened| opened.to_open(*key)).cloned().ok_or_else(|| {
