@@ -398,7 +398,6 @@ impl<A: PersistentActor> Running<A> {
             expected,
             token: self.token,
             events: envelopes,
-            mark: None,
         })));
         if self.cadence.is_due(self.now) && !*ground.saving && self.snapshot.is_none() {
             self.snapshot = self
