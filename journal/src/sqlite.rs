@@ -30,7 +30,6 @@ mod connection;
 mod failure;
 mod heads;
 mod job;
-mod marks;
 mod pace;
 mod pages;
 mod readers;

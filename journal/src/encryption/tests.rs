@@ -1,5 +1,4 @@
 //! Data keys in a store that others change at the same time.
 
 mod data_keys;
-mod sample;
 mod staged;

@@ -32,8 +32,6 @@ pub enum JournalOperation {
     Claim,
     /// [`Write::Verify`].
     Verify,
-    /// [`Write::Mark`].
-    Mark,
     /// [`Journal::replay`](crate::Journal::replay).
     Replay,
     /// [`Journal::head`](crate::Journal::head).
@@ -55,7 +53,6 @@ impl JournalOperation {
         Self::Append,
         Self::Claim,
         Self::Verify,
-        Self::Mark,
         Self::Replay,
         Self::Head,
         Self::DeleteTo,
@@ -64,7 +61,7 @@ impl JournalOperation {
         Self::EventsBySlice,
         Self::PersistenceIds,
     ];
-    pub(super) const WRITES: &[Self] = &[Self::Append, Self::Claim, Self::Verify, Self::Mark];
+    pub(super) const WRITES: &[Self] = &[Self::Append, Self::Claim, Self::Verify];
     pub(super) const READS: &[Self] =
         &[Self::Head, Self::EventsByTag, Self::EventsBySlice, Self::PersistenceIds];
 }
@@ -75,7 +72,6 @@ impl fmt::Display for JournalOperation {
             Self::Append => "append",
             Self::Claim => "claim",
             Self::Verify => "verify",
-            Self::Mark => "mark",
             Self::Replay => "replay",
             Self::Head => "head",
             Self::DeleteTo => "delete",
@@ -106,7 +102,6 @@ impl JournalCall {
             }
             Write::Claim { .. } => (JournalOperation::Claim, format!("by {token}")),
             Write::Verify { .. } => (JournalOperation::Verify, format!("by {token}")),
-            Write::Mark { .. } => (JournalOperation::Mark, format!("by {token}")),
         };
         Self::new(operation, Some(write.persistence_id()), what)
     }
