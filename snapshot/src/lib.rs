@@ -37,10 +37,6 @@ pub use memory::MemorySnapshotStore;
 mod sqlite;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteSnapshotStore;
-#[cfg(feature = "encryption")]
-mod sealed;
-#[cfg(feature = "encryption")]
-pub use sealed::SealedSnapshots;
 mod beside;
 pub use beside::{OpenStoreError, open_beside};
 
