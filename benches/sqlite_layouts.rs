@@ -403,5 +403,11 @@ fn write(id: &PersistenceId, first: u64, count: u64) -> Result<Write> {
             payload: Bytes::from_static(&[b'p'; 195]),
         })
         .collect();
-    Ok(Write::Append(AtomicWrite { persistence_id: id.clone(), expected: number(first - 1), token, events }))
+    Ok(Write::Append(AtomicWrite {
+        persistence_id: id.clone(),
+        expected: number(first - 1),
+        token,
+        events,
+        mark: None,
+    }))
 }

@@ -144,7 +144,8 @@ async fn append(journal: &Arc<GroupCommit>, load: &Load) -> Result<Histogram<u64
                     persistence_id,
                     expected,
                     token: TOKEN,
-                    events: vec![event]
+                    events: vec![event],
+                    mark: None,
                 }));
                 // Group commit takes appends in the order in which they are first polled.
                 let early = futures::poll!(&mut write);

@@ -171,8 +171,9 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// How long an account may take before a client is told to try again.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// How long an account may take before a client is told to try again: longer than the journal waits for a lock (5 s), so that the client
+/// hears of that.
+const ANSWER_WITHIN: Duration = Duration::from_secs(8);
 /// How long clients have to finish a request that they have begun, and then the journal to take what is left.
 const PATIENCE: Duration = Duration::from_secs(10);
 

@@ -47,9 +47,13 @@ pub(crate) trait CommitThread: Send + Sync {
 #[cfg(feature = "sqlite")]
 /// See [`CommitThread::turn`].
 pub(crate) trait Turn {
-    /// Commits entries, and waits for it.
-    fn commit(self: Box<Self>, writes: Vec<EncodedWrite>) -> Result<Answers, JournalError>;
+    /// Commits entries, and waits for the disk, but not for a lock that another process holds.
+    fn commit(self: Box<Self>, writes: Vec<EncodedWrite>) -> Result<Result<Answers, JournalError>, Locked>;
 }
+
+#[cfg(feature = "sqlite")]
+/// Entries of which nothing was done: the thread may wait for what is in the way, and says what it is when that lasts.
+pub(crate) struct Locked(pub(crate) Vec<EncodedWrite>);
 
 #[cfg(feature = "sqlite")]
 /// Where a [`CommitThread`] finds what it is to commit.
@@ -71,6 +75,9 @@ pub(crate) trait CommitSource: Send + Sync {
 
     /// The answers to all entries of the commit, or the one of all; says whether something waits, `false` is the end.
     fn conclude(&self, answers: Result<Answers, JournalError>) -> bool;
+
+    /// The thread is to end: what waits is committed still, and nothing is taken any more.
+    fn close(&self);
 
     /// The end: what is on its way and what waits is answered with an error.
     fn abandon(&self, error: JournalError);

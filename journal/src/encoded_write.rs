@@ -1,7 +1,7 @@
 use bytes::Bytes;
 
 use crate::{
-    AtomicWrite, Envelope, GatedCall, JournalError, Limits, PersistenceId, SeqNr, Tag, Token, Write,
+    AtomicWrite, Envelope, JournalError, Limits, MarkChange, PersistenceId, SeqNr, Tag, Token, Write,
 };
 
 /// A [`Write`] whose events are bytes: made in the task of whoever writes, so that it spreads over cores, while what commits
@@ -25,9 +25,12 @@ pub(crate) enum EncodedKind {
         expected: SeqNr,
         /// Why the entry is refused as it is, or the events.
         events: Result<Vec<EncodedEvent>, JournalError>,
+        /// Apart, because most appends have none and every entry is moved several times.
+        mark: Option<Box<MarkChange>>,
     },
     Claim,
     Verify,
+    Mark(MarkChange),
 }
 
 /// An event's stored form and its labels.
@@ -35,16 +38,6 @@ pub(crate) enum EncodedKind {
 pub(crate) struct EncodedEvent {
     pub(crate) bytes: Bytes,
     pub(crate) tags: Vec<Tag>,
-}
-
-impl EncodedKind {
-    /// What a closed journal judges.
-    pub(crate) fn gated(&self) -> GatedCall {
-        match self {
-            Self::Append { .. } => GatedCall::Store,
-            Self::Claim | Self::Verify => GatedCall::Own,
-        }
-    }
 }
 
 impl EncodedWrite {
@@ -55,9 +48,10 @@ impl EncodedWrite {
             Write::Append(append) => {
                 let event_count = append.events.len();
                 let payload_bytes = append.events.iter().map(|event| event.payload.len()).sum();
-                let AtomicWrite { persistence_id, expected, token, events } = append;
-                let checked = AtomicWrite::check_events(&persistence_id, expected, token, &events, limits);
-                let kind = EncodedKind::Append { expected, events: checked.map(|()| encoded(events)) };
+                let checked = append.check(limits);
+                let AtomicWrite { persistence_id, expected, token, events, mark } = append;
+                let events = checked.map(|()| encoded(events));
+                let kind = EncodedKind::Append { expected, events, mark: mark.map(Box::new) };
                 Self { persistence_id, token, kind, size, event_count, payload_bytes }
             }
             Write::Claim { persistence_id, token } => {
@@ -65,6 +59,9 @@ impl EncodedWrite {
             }
             Write::Verify { persistence_id, token } => {
                 Self::without_events(persistence_id, token, EncodedKind::Verify, size)
+            }
+            Write::Mark { persistence_id, token, change } => {
+                Self::without_events(persistence_id, token, EncodedKind::Mark(change), size)
             }
         }
     }

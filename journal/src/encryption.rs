@@ -39,10 +39,15 @@ pub use keys_error::KeysError;
 mod master_keys;
 pub use master_keys::{MasterKeyError, MasterKeys, RingKeys};
 
+mod scope;
+
 mod data_key;
 pub use data_key::{DataKey, Seal, UsedUp};
 mod data_keys;
 pub use data_keys::{DataKeyOptions, DataKeys};
+mod key_state;
+pub use key_state::KeyState;
+mod chain_key;
 mod key_records;
 mod key_store;
 

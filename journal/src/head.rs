@@ -1,4 +1,4 @@
-use crate::{SeqNr, Token};
+use crate::{Mark, SeqNr, Token};
 
 /// Where an id stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -9,9 +9,12 @@ pub struct Head {
     pub token: Token,
     /// Events up to this number were deleted; [`SeqNr::ZERO`] when none was.
     pub deleted_to: SeqNr,
+    /// What the newest append with a mark left here; `None` when there was none.
+    pub mark: Option<Mark>,
 }
 
 impl Head {
     /// The head of an id that nobody has claimed or written.
-    pub const EMPTY: Self = Self { seq_nr: SeqNr::ZERO, token: Token::NONE, deleted_to: SeqNr::ZERO };
+    pub const EMPTY: Self =
+        Self { seq_nr: SeqNr::ZERO, token: Token::NONE, deleted_to: SeqNr::ZERO, mark: None };
 }

@@ -22,8 +22,6 @@ use crate::{
 ///   never forgotten, not even when all its events are.
 /// - Bytes from the store never panic: what cannot be read is [`JournalError::Corrupt`] with persistence id and number.
 /// - A future that is dropped leaves what it was doing done or not done, never half done.
-/// - While the record [`Gate::key`](crate::Gate::key) has a value, what its gate refuses is
-///   [`Rejected`](JournalError::Rejected) ([`Gate::check`](crate::Gate::check)): judged in the same atomic step as each write.
 #[async_trait]
 pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// Decides each write in the order of the list, commits what was accepted, and answers them one by one.
@@ -39,6 +37,12 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// - [`Write::Verify`]: like a claim, but only checks: answered `Ok` when the stored token is exactly `token`, at
     ///   some moment between call and answer.
     ///
+    /// - [`Write::Mark`]: changes the id's [mark](crate::Mark) when the stored token is exactly `token` and the stored mark is what the
+    ///   change builds on, both judged in the step that stores.
+    ///
+    /// An append with a change of the mark is stored, and the mark changed, in one step or not at all; where the stored mark is another
+    /// than the change builds on, the append is a conflict.
+    ///
     /// Once an entry is answered with an error, every later entry of the same id and token in this list is answered alike
     /// and not stored. Entries of other ids, and of other tokens of the same id, are still decided by themselves.
     ///
@@ -46,8 +50,8 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// after this write. Concurrent readers that begin after the answer see it.
     ///
     /// # Errors
-    /// Each entry its own: [`Conflict`](JournalError::Conflict) (append, head differs; also when both the head
-    /// differs and the token is equal), [`Fenced`](JournalError::Fenced) and [`Superseded`](JournalError::Superseded)
+    /// Each entry its own: [`Conflict`](JournalError::Conflict) (append, head differs, also when
+    /// the token is equal; the stored mark is another than a change builds on), [`Fenced`](JournalError::Fenced) and [`Superseded`](JournalError::Superseded)
     /// (the stored token is newer; this is said rather than a conflict when both are true; [`Write::Verify`] of an id
     /// whose stored token is older: `Superseded`),
     /// [`Rejected`](JournalError::Rejected) (empty, too large, or not numbered `expected + 1..`),
@@ -93,20 +97,6 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Rejected`](JournalError::Rejected) when `new` names another id, number or time stamp than `old`, or is too large.
     async fn replace(&self, old: &StoredEvent, new: Envelope) -> Result<bool, JournalError>;
-
-    /// As [`Journal::replace`] for many events, each decided by itself and answered in the order of the list.
-    ///
-    /// A backend commits the whole list at once; this is where a rewriting gets its speed.
-    async fn replace_all(
-        &self,
-        replacements: Vec<(StoredEvent, Envelope)>,
-    ) -> Vec<Result<bool, JournalError>> {
-        let mut answers = Vec::with_capacity(replacements.len());
-        for (old, new) in replacements {
-            answers.push(self.replace(&old, new).await);
-        }
-        answers
-    }
 
     /// Events that carry a tag, after an offset, in the order of offsets.
     ///
@@ -224,13 +214,6 @@ impl<J: Journal + ?Sized> Journal for Arc<J> {
 
     async fn replace(&self, old: &StoredEvent, new: Envelope) -> Result<bool, JournalError> {
         (**self).replace(old, new).await
-    }
-
-    async fn replace_all(
-        &self,
-        replacements: Vec<(StoredEvent, Envelope)>,
-    ) -> Vec<Result<bool, JournalError>> {
-        (**self).replace_all(replacements).await
     }
 
     async fn events_by_tag(&self, tag: &Tag, after: Offset, limit: usize) -> Result<Page, JournalError> {

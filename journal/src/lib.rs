@@ -36,7 +36,7 @@
 //!     payload: r#"{"cents":100}"#.into(),
 //! };
 //! let append =
-//!     AtomicWrite { persistence_id: id.clone(), expected: head.seq_nr, token, events: vec![deposited] };
+//!     AtomicWrite { persistence_id: id.clone(), expected: head.seq_nr, token, events: vec![deposited], mark: None };
 //! assert_eq!(journal.append(append.clone()).await?.seq_nr, head.seq_nr.next());
 //!
 //! let newer = Token::new(next_epoch(&*memory).await?, 1);
@@ -84,6 +84,8 @@ pub use write::{AtomicWrite, Write};
 mod encoded_write;
 mod head;
 pub use head::Head;
+mod mark;
+pub use mark::{Mark, MarkChange};
 mod limits;
 pub use limits::Limits;
 mod replay;
@@ -114,8 +116,6 @@ pub mod encryption;
 
 mod readers;
 pub use readers::{Reader, ReaderName, Readers};
-mod gate;
-pub use gate::{Gate, GatedCall};
 mod epoch_counter;
 pub use epoch_counter::{last_epoch, next_epoch, raise_epoch};
 

@@ -7,6 +7,8 @@ pub struct Limits {
     pub max_payload_bytes: usize,
     /// The most events in one append. Every backend takes at least 256.
     pub max_events: usize,
+    /// Whether appends may change the id's mark. Every backend takes marks; a layer that keeps its own there does not.
+    pub marks: bool,
 }
 
 impl Limits {

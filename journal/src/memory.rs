@@ -49,7 +49,7 @@ pub struct MemoryJournal {
 
 impl MemoryJournal {
     /// What an event in memory is limited to: 16 MiB a payload, 4,096 events an append.
-    pub const LIMITS: Limits = Limits { max_payload_bytes: 16 * 1024 * 1024, max_events: 4096 };
+    pub const LIMITS: Limits = Limits { max_payload_bytes: 16 * 1024 * 1024, max_events: 4096, marks: true };
 
     /// An empty journal with empty records.
     pub fn new() -> Self {
@@ -87,7 +87,7 @@ impl Journal for MemoryJournal {
     async fn replace(&self, old: &StoredEvent, new: Envelope) -> Result<bool, JournalError> {
         old.check_replacement(&new, Self::LIMITS)?;
         let bytes = new.encode();
-        write(&self.store).replace(old, bytes, new.tags)
+        Ok(write(&self.store).replace(old, bytes, new.tags))
     }
 
     async fn events_by_tag(&self, tag: &Tag, after: Offset, limit: usize) -> Result<Page, JournalError> {

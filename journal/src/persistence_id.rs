@@ -68,6 +68,12 @@ impl PersistenceId {
         self.0.split_once('|').map_or("", |(_, entity_id)| entity_id)
     }
 
+    /// The text, shared.
+    #[cfg(feature = "encryption")]
+    pub(crate) fn text(&self) -> Arc<str> {
+        self.0.clone()
+    }
+
     /// The same with an allocation of its own.
     #[cfg(feature = "sqlite")]
     pub(crate) fn unshared(&self) -> Self {

@@ -30,6 +30,7 @@ mod connection;
 mod failure;
 mod heads;
 mod job;
+mod marks;
 mod pace;
 mod pages;
 mod readers;

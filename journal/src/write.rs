@@ -1,6 +1,6 @@
 #[cfg(doc)]
 use crate::Journal;
-use crate::{Envelope, JournalError, Limits, PersistenceId, SeqNr, Token};
+use crate::{Envelope, JournalError, Limits, MarkChange, PersistenceId, SeqNr, Token};
 
 /// One entry of [`Journal::write`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,15 @@ pub enum Write {
         /// The token that should be stored.
         token: Token,
     },
+    /// Change an id's mark without an event, by the owner of the newest token.
+    Mark {
+        /// Which id.
+        persistence_id: PersistenceId,
+        /// The token that should be stored.
+        token: Token,
+        /// What is changed.
+        change: MarkChange,
+    },
 }
 
 impl Write {
@@ -29,7 +38,9 @@ impl Write {
     pub fn persistence_id(&self) -> &PersistenceId {
         match self {
             Self::Append(append) => &append.persistence_id,
-            Self::Claim { persistence_id, .. } | Self::Verify { persistence_id, .. } => persistence_id,
+            Self::Claim { persistence_id, .. }
+            | Self::Verify { persistence_id, .. }
+            | Self::Mark { persistence_id, .. } => persistence_id,
         }
     }
 
@@ -37,7 +48,7 @@ impl Write {
     pub fn token(&self) -> Token {
         match self {
             Self::Append(append) => append.token,
-            Self::Claim { token, .. } | Self::Verify { token, .. } => *token,
+            Self::Claim { token, .. } | Self::Verify { token, .. } | Self::Mark { token, .. } => *token,
         }
     }
 
@@ -46,7 +57,7 @@ impl Write {
         const OVERHEAD: usize = 128;
         match self {
             Self::Append(append) => append.events.iter().map(|event| event.payload.len() + OVERHEAD).sum(),
-            Self::Claim { .. } | Self::Verify { .. } => OVERHEAD,
+            Self::Claim { .. } | Self::Verify { .. } | Self::Mark { .. } => OVERHEAD,
         }
     }
 }
@@ -62,6 +73,8 @@ pub struct AtomicWrite {
     pub token: Token,
     /// At least one, numbered from `expected + 1`, each naming the id and the token above.
     pub events: Vec<Envelope>,
+    /// A change of the id's mark in the same step; `None` leaves it as it is.
+    pub mark: Option<MarkChange>,
 }
 
 impl AtomicWrite {
@@ -75,17 +88,11 @@ impl AtomicWrite {
     /// # Errors
     /// [`JournalError::Rejected`] with the reason.
     pub fn check(&self, limits: Limits) -> Result<(), JournalError> {
-        Self::check_events(&self.persistence_id, self.expected, self.token, &self.events, limits)
-    }
-
-    pub(crate) fn check_events(
-        persistence_id: &PersistenceId,
-        expected: SeqNr,
-        token: Token,
-        events: &[Envelope],
-        limits: Limits,
-    ) -> Result<(), JournalError> {
+        let Self { persistence_id, expected, token, events, mark } = self;
         let rejected = |reason: String| Err(JournalError::rejected(persistence_id, reason));
+        if mark.is_some() && !limits.marks {
+            return rejected("the journal keeps a mark of its own beside this id".into());
+        }
         if events.is_empty() {
             return rejected("an append needs at least one event".into());
         }
@@ -96,13 +103,13 @@ impl AtomicWrite {
                 limits.max_events
             ));
         }
-        let mut number = expected;
+        let mut number = *expected;
         for event in events {
             number = number.next();
-            if event.seq_nr != number || number == expected {
+            if event.seq_nr != number || number == *expected {
                 return rejected(format!("event {:?} stands where {number:?} belongs", event.seq_nr));
             }
-            if event.persistence_id != *persistence_id || event.token != token {
+            if event.persistence_id != *persistence_id || event.token != *token {
                 return rejected(format!("event {number:?} names another id or token than its append"));
             }
             limits.check(event)?;

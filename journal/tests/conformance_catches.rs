@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use annals_journal::MemoryJournal;
 use annals_journal::conformance::{
-    Harness, Store, append, concurrency, deletes, fencing, gate, ids, limits, records, replace, replay,
+    Harness, Store, append, concurrency, deletes, fencing, ids, limits, marks, records, replace, replay,
     run_clause, slices, tags,
 };
 use broken::{Broken, BrokenRecords, Fault, RecordFault};
@@ -93,7 +93,6 @@ fn a_journal_that_replaces_whatever_is_there_is_caught() {
     let broken = || with(Fault::ReplacesAnything);
     caught(broken(), replace::a_changed_event_is_left_alone);
     caught(broken(), replace::of_concurrent_replacements_one_wins);
-    caught(broken(), replace::each_replacement_of_a_list_is_decided_by_itself);
     kept(broken(), replace::an_unchanged_event_is_replaced);
 }
 
@@ -122,6 +121,27 @@ fn a_journal_that_passes_what_it_did_not_show_is_caught() {
     caught(broken(), slices::all_slices_give_every_event_in_order);
     caught(broken(), slices::a_page_says_up_to_where_it_is_complete);
     caught(broken(), tags::a_tags_pages_go_on_where_the_last_one_ended);
+}
+
+#[test]
+fn a_journal_that_takes_any_mark_is_caught() {
+    let broken = || with(Fault::IgnoresMarks);
+    caught(broken(), marks::an_append_on_another_mark_is_a_conflict);
+    caught(broken(), marks::marks_move_through_a_list);
+    caught(broken(), marks::of_concurrent_changes_one_is_made);
+    kept(broken(), marks::a_mark_is_stored_with_its_append);
+}
+
+#[test]
+fn a_journal_that_moves_the_mark_before_it_decides_is_caught() {
+    let broken = || with(Fault::MarksFirst);
+    caught(broken(), marks::a_refused_append_leaves_the_mark);
+    kept(broken(), marks::a_mark_is_stored_with_its_append);
+}
+
+#[test]
+fn a_journal_that_forgets_the_mark_with_the_events_is_caught() {
+    caught(with(Fault::ForgetsHeadAfterDelete), marks::a_mark_is_never_forgotten);
 }
 
 #[test]
@@ -163,25 +183,6 @@ fn records_that_decide_a_list_by_what_was_before_it_are_caught() {
     let broken = || with_records(RecordFault::DecidesListsAtOnce);
     caught(broken(), records::a_change_sees_those_before_it_in_its_list);
     kept(broken(), records::a_guarded_change_is_made_while_its_guard_is_unchanged);
-}
-
-#[test]
-fn a_journal_that_ignores_its_gate_is_caught() {
-    // Its records are another store's, so what they say does not reach it.
-    let broken = || Store::new(Arc::new(MemoryJournal::new()), Arc::new(MemoryJournal::new()));
-    caught(broken(), gate::a_sealed_journal_stores_nothing);
-    caught(broken(), gate::a_journal_that_is_filled_has_no_owners);
-    caught(broken(), gate::a_gate_is_opened_again);
-}
-
-#[test]
-fn a_journal_that_looks_at_its_gate_before_it_writes_is_caught() {
-    let broken = || {
-        let records = MemoryJournal::new();
-        let events = Broken::new(MemoryJournal::new(), Fault::RacesGate).gated_by(records.clone());
-        Store::new(Arc::new(events), Arc::new(records))
-    };
-    caught_in_time(broken, gate::nothing_is_stored_behind_the_seal);
 }
 
 #[test]

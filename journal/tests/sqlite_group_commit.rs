@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use annals_journal::sqlite::{Options, SqliteJournal, rusqlite};
-use annals_journal::{GroupCommit, GroupCommitSettings, JournalError, JournalExt};
+use annals_journal::{GroupCommit, GroupCommitSettings, Journal, JournalError, JournalExt};
 use futures::FutureExt;
 use futures::future::join_all;
 use support::{id, nr, token, write};
@@ -32,6 +32,7 @@ async fn a_commit_that_cannot_begin_fails_for_all_who_wait_and_the_next_one_goes
         let error = answer.unwrap_err();
         assert!(matches!(error, JournalError::Unavailable { .. }), "{error:?}");
         assert!(error.to_string().contains("locked by another process"), "{error}");
+        assert!(error.to_string().contains("or set a larger busy_timeout_ms"), "{error}");
     }
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(journal.write_one(write(&a, token(1, 1), 0, 1)).await.unwrap().seq_nr, nr(1));
@@ -65,4 +66,42 @@ async fn a_caller_does_not_wait_to_be_queued_while_the_thread_is_busy() {
     assert!(waits.await.is_ok());
 }
 
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The group commit is not shut down: it finds out that the file is closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_the_file_ends_while_callers_write_without_pause() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal.db");
+    let backend = SqliteJournal::open(&path, Options::default()).await.unwrap();
+    let database = backend.database().clone();
+    let journal = GroupCommit::new(Arc::new(backend), GroupCommitSettings::default());
+    let (answered, mut first) = tokio::sync::mpsc::channel(1);
+    let callers = (0..64).map(|number| {
+        let (journal, answered) = (journal.clone(), answered.clone());
+        tokio::spawn(async move {
+            let id = id(&format!("id-{number}"));
+            for stored in 0.. {
+                match journal.write_one(write(&id, token(1, 1), stored, 1)).await {
+                    Ok(head) => assert_eq!(head.seq_nr, nr(stored + 1)),
+                    Err(error) => return (id, stored, error),
+                }
+                let _ = answered.try_send(());
+            }
+            unreachable!("nobody writes for so long")
+        })
+    });
+    let callers: Vec<_> = callers.collect();
+    first.recv().await.unwrap();
+    timeout(PATIENCE, database.close()).await.expect("closing ends");
+    let again = SqliteJournal::open(&path, Options::default()).await.unwrap();
+    for (id, stored, error) in timeout(PATIENCE, join_all(callers)).await.unwrap().into_iter().flatten() {
+        assert!(matches!(error, JournalError::Unavailable { .. }), "{error:?}");
+        assert!(error.to_string().contains("open"), "{error}");
+        assert_eq!(
+            again.head(&id).await.unwrap().seq_nr,
+            nr(stored),
+            "what was answered is stored, and nothing else"
+        );
+    }
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);

@@ -88,7 +88,8 @@ async fn a_file_of_the_first_version_goes_on() {
     // As a build left it that wrote the head with every append.
     let conn = Connection::open(&path).unwrap();
     conn.execute_batch(
-        "ALTER TABLE streams RENAME COLUMN known_head TO head;
+        "DROP TABLE marks;
+         ALTER TABLE streams RENAME COLUMN known_head TO head;
          UPDATE streams SET head = 3;
          UPDATE annals_schema SET version = 1 WHERE component = 'journal'",
     )

@@ -72,6 +72,11 @@ pub trait Backend: Send + Sync + 'static {
     /// Whether snapshots are there again when all that had the store open is gone.
     fn outlives_process(&self) -> bool;
 
+    /// Whether the store seals states itself: it then takes none that has a key id already, as the suite gives them to others.
+    fn seals(&self) -> bool {
+        false
+    }
+
     /// Damages the stored bytes of a snapshot behind the store's back, one bit being enough; panics when it is not there.
     async fn corrupt(&self, id: &PersistenceId, seq_nr: SeqNr);
 }

@@ -37,6 +37,10 @@ pub use memory::MemorySnapshotStore;
 mod sqlite;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteSnapshotStore;
+#[cfg(feature = "encryption")]
+mod sealed;
+#[cfg(feature = "encryption")]
+pub use sealed::SealedSnapshots;
 mod beside;
 pub use beside::{OpenStoreError, open_beside};
 

@@ -84,6 +84,7 @@ impl Entity {
             expected: head,
             token: Token::new(Epoch(1), 1),
             events,
+            mark: None,
         };
         self.journal.append(append).await.unwrap();
     }

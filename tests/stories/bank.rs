@@ -260,7 +260,10 @@ fn a_locked_journal_is_503_and_the_same_request_succeeds_afterwards() {
     thief.execute_batch("BEGIN EXCLUSIVE").unwrap();
     let response = deposit(&mut client, "alice", 100, "a-2");
     assert!(response.header("retry-after").is_some(), "{response:?}");
-    assert!(response.error(503).contains("same request_id"));
+    let reason = response.error(503);
+    assert!(reason.contains("same request_id"), "{reason}");
+    assert!(reason.contains("locked by another process"), "{reason}");
+    assert!(reason.contains("or set a larger busy_timeout_ms"), "{reason}");
     thief.execute_batch("ROLLBACK").unwrap();
 
     let again = loop {

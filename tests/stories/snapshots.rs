@@ -29,7 +29,7 @@ impl PersistentActor for Meter {
 }
 
 /// 0 units only ask.
-#[derive(Debug, Serialize, Deserialize, Command)]
+#[derive(Debug, Clone, Serialize, Deserialize, Command)]
 struct Report {
     units: u64,
 }
@@ -56,13 +56,17 @@ async fn start_with(file: &Path, meters: Kind<Meter>) -> Node {
     Annals::builder("meters").journal(url).kind(meters).start().await.unwrap()
 }
 
-/// Reports 1 unit so many times, and lets the node end with all it has begun.
-async fn report(file: &Path, retention: Retention, times: u64) {
-    let node = start(file, retention).await;
-    for _ in 0..times {
-        node.entity::<Meter>("m-1").ask(Report { units: 1 }).await.unwrap();
+/// Reports 1 unit so many times. Each snapshot gets a node that ends with all it has begun: one that is due while the
+/// one before is being stored waits for it, and is then of a later number.
+async fn report(file: &Path, retention: Retention, times: usize) {
+    let mut reports = std::iter::repeat_n(Report { units: 1 }, times).peekable();
+    while reports.peek().is_some() {
+        let node = start(file, retention).await;
+        for report in reports.by_ref().take(10) {
+            node.entity::<Meter>("m-1").ask(report).await.unwrap();
+        }
+        node.shutdown().await;
     }
-    node.shutdown().await;
 }
 
 /// Only looks: takes no snapshot either.

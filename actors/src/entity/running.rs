@@ -398,6 +398,7 @@ impl<A: PersistentActor> Running<A> {
             expected,
             token: self.token,
             events: envelopes,
+            mark: None,
         })));
         if self.cadence.is_due(self.now) && !*ground.saving && self.snapshot.is_none() {
             self.snapshot = self

@@ -288,7 +288,7 @@ impl<A: PersistentActor> Bench<A> {
 
     fn head(&self) -> Head {
         let seq_nr = SeqNr::ZERO.plus(self.stored.len() as u64);
-        Head { seq_nr, token: self.token, deleted_to: SeqNr::ZERO }
+        Head { seq_nr, token: self.token, ..Head::EMPTY }
     }
 
     fn step(&mut self, input: Input<A>) {
@@ -368,7 +368,7 @@ impl<A: PersistentActor> Bench<A> {
 
 const WRITER: WriterId = WriterId::from_bytes([2; 16]);
 /// Those of a SQLite journal.
-const LIMITS: Limits = Limits { max_payload_bytes: 8 * 1024 * 1024, max_events: 4096 };
+const LIMITS: Limits = Limits { max_payload_bytes: 8 * 1024 * 1024, max_events: 4096, marks: false };
 
 #[cfg(test)]
 mod tests {

@@ -83,7 +83,7 @@ fn append(id: &str, manifest: &str, payloads: &[&str]) -> AtomicWrite {
         payload: (*payload).to_owned().into(),
     });
     let events = events.collect();
-    AtomicWrite { persistence_id, expected: SeqNr::ZERO, token: Token::new(Epoch(1), 1), events }
+    AtomicWrite { persistence_id, expected: SeqNr::ZERO, token: Token::new(Epoch(1), 1), events, mark: None }
 }
 
 /// 300 entities of the kind with 1 to 5 events, and two of others.

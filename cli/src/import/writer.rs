@@ -63,6 +63,7 @@ impl<'a> Writer<'a> {
                     expected: event.seq_nr.previous(),
                     token: event.token,
                     events: vec![event],
+                    mark: None,
                 });
             }
         }

@@ -79,7 +79,8 @@ async fn write(path: &Path, histories: &BTreeMap<String, History>) {
                 })
                 .collect();
             newest = events.last().cloned();
-            let append = AtomicWrite { persistence_id: id.clone(), expected: head, token, events };
+            let append =
+                AtomicWrite { persistence_id: id.clone(), expected: head, token, events, mark: None };
             head = journal.append(append).await.unwrap().seq_nr;
         }
         let Some(newest) = newest else { continue };

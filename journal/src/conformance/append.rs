@@ -4,7 +4,7 @@ use futures::FutureExt;
 
 use super::Harness;
 use super::sample::*;
-use crate::{Head, Journal, JournalError, JournalExt, Offset, ReplayRange, SeqNr, SliceRange, Write};
+use crate::{Head, Journal, JournalError, JournalExt, Offset, ReplayRange, SliceRange, Write};
 
 /// Each entry of a list is answered with the head right after it, in the list's order.
 pub async fn each_entry_of_a_list_is_answered(h: &mut Harness) {
@@ -17,7 +17,7 @@ pub async fn each_entry_of_a_list_is_answered(h: &mut Harness) {
         verify(&b, token(2, 2)),
     ];
     let heads: Vec<_> = journal.write(list).await.into_iter().map(Result::unwrap).collect();
-    let head = |seq_nr, token| Head { seq_nr: nr(seq_nr), token, deleted_to: SeqNr::ZERO };
+    let head = |seq_nr, token| Head { seq_nr: nr(seq_nr), token, ..Head::EMPTY };
     assert_eq!(
         heads,
         [
@@ -145,10 +145,7 @@ pub async fn after_a_refused_entry_its_writer_is_refused_in_that_list(h: &mut Ha
     assert!(matches!(answers[0], Err(JournalError::Conflict { .. })), "{answers:?}");
     assert!(answers[1].is_ok() && answers[2].is_ok(), "{answers:?}");
     assert!(matches!(answers[3], Err(JournalError::Conflict { .. })), "{answers:?}");
-    assert_eq!(
-        journal.head(&a).await.unwrap(),
-        Head { seq_nr: nr(3), token: newer, deleted_to: SeqNr::ZERO }
-    );
+    assert_eq!(journal.head(&a).await.unwrap(), Head { seq_nr: nr(3), token: newer, ..Head::EMPTY });
 }
 
 /// The next list decides anew: that a writer was refused is forgotten with its list.

@@ -88,6 +88,15 @@ macro_rules! conformance {
                     a_reader_by_slice_meets_what_was_deleted
                     a_reader_by_tag_meets_what_was_deleted
                 ;
+                marks:
+                    a_mark_is_stored_with_its_append
+                    an_append_on_another_mark_is_a_conflict
+                    a_refused_append_leaves_the_mark
+                    marks_move_through_a_list
+                    a_mark_is_changed_by_its_owner_alone
+                    a_mark_is_never_forgotten
+                    of_concurrent_changes_one_is_made
+                ;
                 replace:
                     an_unchanged_event_is_replaced
                     a_changed_event_is_left_alone
@@ -95,13 +104,6 @@ macro_rules! conformance {
                     another_event_is_rejected_as_replacement
                     tags_follow_the_new_envelope
                     of_concurrent_replacements_one_wins
-                    each_replacement_of_a_list_is_decided_by_itself
-                ;
-                gate:
-                    a_sealed_journal_stores_nothing
-                    a_journal_that_is_filled_has_no_owners
-                    a_gate_is_opened_again
-                    nothing_is_stored_behind_the_seal
                 ;
                 tags:
                     a_tags_events_come_in_the_order_of_offsets

@@ -6,7 +6,7 @@ use futures::FutureExt;
 
 use super::Harness;
 use super::sample::*;
-use crate::{Head, Journal, JournalError, JournalExt, PersistenceId, ReplayRange, SeqNr, Token};
+use crate::{Head, Journal, JournalError, JournalExt, PersistenceId, ReplayRange, Token};
 
 const OLD: Token = token(1, 9);
 const NEW: Token = token(2, 1);
@@ -18,7 +18,7 @@ pub async fn a_claim_takes_over_and_says_the_head(h: &mut Harness) {
     assert_eq!(claimed, Head { token: OLD, ..Head::EMPTY });
     journal.append(append(&a, OLD, 0, 3)).await.unwrap();
     let claimed = journal.claim(&a, NEW).await.unwrap();
-    assert_eq!(claimed, Head { seq_nr: nr(3), token: NEW, deleted_to: SeqNr::ZERO });
+    assert_eq!(claimed, Head { seq_nr: nr(3), token: NEW, ..Head::EMPTY });
     assert_eq!(journal.head(&a).await.unwrap(), claimed);
     assert_eq!(shown_range(&journal, ReplayRange::all(&a)).await, "1 2 3");
 }
@@ -199,7 +199,7 @@ pub async fn verifying_says_whether_a_token_is_the_newest(h: &mut Harness) {
     refused!(journal.verify(&a, token(1, 1)).await, Superseded);
     assert_eq!(journal.persistence_ids(None, 10).await.unwrap(), []);
     journal.append(append(&a, token(3, 3), 0, 2)).await.unwrap();
-    let head = Head { seq_nr: nr(2), token: token(3, 3), deleted_to: SeqNr::ZERO };
+    let head = Head { seq_nr: nr(2), token: token(3, 3), ..Head::EMPTY };
     assert_eq!(journal.verify(&a, token(3, 3)).await.unwrap(), head);
     refused!(journal.verify(&a, token(2, 9)).await, Fenced);
     refused!(journal.verify(&a, token(3, 2)).await, Superseded);
@@ -228,7 +228,10 @@ pub async fn a_token_is_never_forgotten(h: &mut Harness) {
     h.journal().delete_to(&a, nr(3)).await.unwrap();
     h.reopen().await;
     let journal = h.journal();
-    assert_eq!(journal.head(&a).await.unwrap(), Head { seq_nr: nr(3), token: NEW, deleted_to: nr(3) });
+    assert_eq!(
+        journal.head(&a).await.unwrap(),
+        Head { seq_nr: nr(3), token: NEW, deleted_to: nr(3), ..Head::EMPTY }
+    );
     refused!(journal.append(append(&a, OLD, 0, 1)).await, Fenced);
     refused!(journal.append(append(&a, OLD, 3, 1)).await, Fenced);
     refused!(journal.claim(&a, OLD).await, Fenced);

@@ -84,6 +84,7 @@ pub async fn the_longest_names_are_stored(h: &mut Harness) {
             expected: SeqNr::ZERO,
             token: OWNER,
             events: vec![envelope.clone()],
+            mark: None,
         };
         journal.append(write).await.unwrap();
         assert_eq!(events(&journal, &a).await[0].envelope, envelope);

@@ -112,6 +112,7 @@ pub async fn an_event_comes_back_as_it_was_written(h: &mut Harness) {
         expected: SeqNr::ZERO,
         token: events_written[0].token,
         events: events_written.clone(),
+        mark: None,
     };
     journal.append(write).await.unwrap();
     h.reopen().await;

@@ -56,7 +56,7 @@ pub(super) fn tagged(envelope: Envelope, labels: &[&str]) -> Envelope {
 /// `count` plain events behind `expected`.
 pub(super) fn append(id: &PersistenceId, token: Token, expected: u64, count: u64) -> AtomicWrite {
     let events = (1..=count).map(|n| event(id, expected + n, token)).collect();
-    AtomicWrite { persistence_id: id.clone(), expected: nr(expected), token, events }
+    AtomicWrite { persistence_id: id.clone(), expected: nr(expected), token, events, mark: None }
 }
 
 pub(super) fn write(id: &PersistenceId, token: Token, expected: u64, count: u64) -> Write {
@@ -91,7 +91,7 @@ pub(super) async fn seed(journal: &Arc<dyn Journal>, id: &PersistenceId, count: 
         journal.append(append(id, OWNER, expected, 1)).await.unwrap();
     }
     let head = journal.append(append(id, OWNER, singles, count - singles)).await.unwrap();
-    assert_eq!(head, Head { seq_nr: nr(count), token: OWNER, deleted_to: SeqNr::ZERO });
+    assert_eq!(head, Head { seq_nr: nr(count), token: OWNER, ..Head::EMPTY });
 }
 
 /// The token under which [`seed`] writes.

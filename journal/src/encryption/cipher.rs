@@ -1,4 +1,8 @@
-use std::fmt;
+#[cfg(feature = "aws-lc-rs")]
+mod aws_lc;
+// With the other it is what tests compare it with.
+#[cfg(any(test, not(feature = "aws-lc-rs")))]
+mod rust_crypto;
 
 /// AES-256-GCM under one key, whose schedule is kept: making one costs more than sealing a small event.
 ///
@@ -30,7 +34,11 @@ pub(crate) trait Aead: Send + Sync + 'static {
 }
 
 /// The implementation that this build uses.
+#[cfg(not(feature = "aws-lc-rs"))]
 pub(crate) type Cipher = rust_crypto::AesGcm;
+/// The implementation that this build uses.
+#[cfg(feature = "aws-lc-rs")]
+pub(crate) type Cipher = aws_lc::AesGcm;
 
 pub(crate) const KEY_BYTES: usize = 32;
 pub(crate) const NONCE_BYTES: usize = 12;
@@ -42,49 +50,6 @@ pub(crate) type AuthTag = [u8; AUTH_TAG_BYTES];
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the authentication tag does not match")]
 pub struct NotAuthentic;
-
-mod rust_crypto {
-    use aes_gcm::aead::inout::InOutBuf;
-    use aes_gcm::{AeadInOut as _, Aes256Gcm, KeyInit as _};
-
-    use super::{Aead, AuthTag, KEY_BYTES, Nonce, NotAuthentic, fmt};
-
-    /// The cipher of the crate `aes-gcm`.
-    #[derive(Clone)]
-    pub(crate) struct AesGcm(Aes256Gcm);
-
-    impl Aead for AesGcm {
-        fn new(key: &[u8; KEY_BYTES]) -> Self {
-            Self(Aes256Gcm::new(key.into()))
-        }
-
-        fn seal(&self, nonce: &Nonce, context: &[u8], buffer: &mut [u8]) -> AuthTag {
-            self.0
-                .encrypt_inout_detached(nonce.into(), context, InOutBuf::from(buffer))
-                // Refused from 64 GiB on; the largest thing that is sealed is an event or a snapshot of a few MiB.
-                .expect("a payload is shorter than 64 GiB")
-                .into()
-        }
-
-        fn open(
-            &self,
-            nonce: &Nonce,
-            context: &[u8],
-            buffer: &mut [u8],
-            tag: &AuthTag,
-        ) -> Result<(), NotAuthentic> {
-            self.0
-                .decrypt_inout_detached(nonce.into(), context, InOutBuf::from(buffer), tag.into())
-                .map_err(|_| NotAuthentic)
-        }
-    }
-
-    impl fmt::Debug for AesGcm {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("AesGcm(..)")
-        }
-    }
-}
 
 #[cfg(test)]
 mod tests {
@@ -181,5 +146,35 @@ mod tests {
     #[test]
     fn rust_crypto_refuses_any_change() {
         refuses_any_change::<rust_crypto::AesGcm>();
+    }
+
+    #[cfg(feature = "aws-lc-rs")]
+    #[test]
+    fn aws_lc_gives_the_known_answers() {
+        gives_the_known_answers::<aws_lc::AesGcm>();
+    }
+
+    #[cfg(feature = "aws-lc-rs")]
+    #[test]
+    fn aws_lc_refuses_any_change() {
+        refuses_any_change::<aws_lc::AesGcm>();
+    }
+
+    #[cfg(feature = "aws-lc-rs")]
+    #[test]
+    fn each_opens_what_the_other_seals() {
+        fn sealed_by<S: Aead, O: Aead>(key: &[u8; KEY_BYTES], text: &[u8]) {
+            let (nonce, context) = ([3; NONCE_BYTES], &text[..text.len() / 2]);
+            let mut buffer = text.to_vec();
+            let tag = S::new(key).seal(&nonce, context, &mut buffer);
+            O::new(key).open(&nonce, context, &mut buffer, &tag).unwrap();
+            assert_eq!(buffer, text);
+        }
+        // Around the sizes at which an implementation takes another path.
+        for len in [0, 1, 15, 16, 17, 127, 128, 129, 255, 256, 257, 1023, 4096, 65_537] {
+            let text: Vec<u8> = (0..len).map(|n: usize| (n * 7) as u8).collect();
+            sealed_by::<rust_crypto::AesGcm, aws_lc::AesGcm>(&[5; KEY_BYTES], &text);
+            sealed_by::<aws_lc::AesGcm, rust_crypto::AesGcm>(&[5; KEY_BYTES], &text);
+        }
     }
 }

@@ -1,16 +1,19 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rand::Rng as _;
+
 use super::KeyBytes;
 use super::cipher::{AUTH_TAG_BYTES, Aead as _, Cipher, NONCE_BYTES, NotAuthentic};
-use crate::{KeyId, PersistenceId, SeqNr};
+use super::scope::Scope;
+use crate::{KeyId, SeqNr};
 
 /// One generation of the key that seals an id's events and snapshots.
 ///
 /// Nonces are 96 random bits, so a key must seal far fewer than 2^32 times. It is given for 2^30 sequence numbers, and seals at most
 /// 2^30 times in a process; whoever asks [`DataKeys::to_seal`](super::DataKeys::to_seal) after that gets a fresh one.
 pub struct DataKey {
-    scope: PersistenceId,
+    scope: Scope,
     id: KeyId,
     from_seq: SeqNr,
     cipher: Cipher,
@@ -32,7 +35,7 @@ pub struct Seal {
 pub struct UsedUp;
 
 impl DataKey {
-    pub(super) fn new(scope: PersistenceId, id: KeyId, from_seq: SeqNr, key: &KeyBytes) -> Self {
+    pub(super) fn new(scope: Scope, id: KeyId, from_seq: SeqNr, key: &KeyBytes) -> Self {
         let cipher = Cipher::new(key.as_bytes());
         Self { scope, id, from_seq, cipher, sealed: AtomicU64::new(0) }
     }
@@ -42,9 +45,9 @@ impl DataKey {
         self.id
     }
 
-    /// Whose events and snapshots it seals.
-    pub fn scope(&self) -> &PersistenceId {
-        &self.scope
+    /// Whose events and snapshots it seals: the text of a persistence id.
+    pub fn scope(&self) -> &str {
+        self.scope.as_str()
     }
 
     /// The first event that it may have sealed.
@@ -60,7 +63,8 @@ impl DataKey {
         if self.sealed.fetch_add(1, Ordering::Relaxed) >= MAX_SEALS {
             return Err(UsedUp);
         }
-        let nonce = rand::random();
+        let mut nonce = [0; NONCE_BYTES];
+        rand::rng().fill_bytes(&mut nonce);
         let tag = self.cipher.seal(&nonce, context, text);
         Ok(Seal { nonce, tag })
     }

@@ -2,10 +2,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use quick_cache::sync::Cache;
+use tokio::sync::OnceCell;
 
-use super::key_records::{Generation, KeyRecord as _, ScopeKeys, scope_key};
+use super::key_records::{Generation, KeyRecord as _, ScopeKeys, chain_record, scope_key};
 use super::key_store::{ATTEMPTS, Active, KeyStore, busy, no_answer};
-use super::{DataKey, KeyBytes, KeysError, MasterKeys};
+use super::scope::Scope;
+use super::{DataKey, KeyBytes, KeyState, KeysError, MasterKeys, chain_key};
 use crate::{JournalError, KeyId, PersistenceId, Record, RecordChange, Records, Revision, SeqNr, Verdict};
 
 /// The data keys of a journal: one per persistence id, made before its first event is sealed, kept in the journal's [`Records`], each
@@ -23,9 +25,11 @@ pub struct DataKeys {
 
 struct Shared {
     store: KeyStore,
-    active: Mutex<Active>,
+    /// `None`: opened for reading, nothing is made.
+    active: Option<Mutex<Active>>,
     /// Keys are wiped when they leave it and nobody seals with them any more.
-    cache: Cache<PersistenceId, Arc<Opened>>,
+    cache: Cache<Scope, Arc<Opened>>,
+    chain: OnceCell<KeyBytes>,
 }
 
 /// A scope's record and its keys.
@@ -38,6 +42,13 @@ struct Opened {
 impl Opened {
     fn to_seal(&self, seq_nr: SeqNr) -> Option<&Arc<DataKey>> {
         self.keys.last().filter(|key| key.seals(seq_nr))
+    }
+
+    /// The id's answer when what is here was erased.
+    fn erased(&self, id: &PersistenceId, seq_nr: SeqNr) -> Option<JournalError> {
+        self.record
+            .erased()
+            .map(|_| JournalError::Erased { persistence_id: id.clone(), seq_nr: Some(seq_nr) })
     }
 
     fn to_open(&self, id: KeyId) -> Option<&Arc<DataKey>> {
@@ -73,20 +84,39 @@ impl DataKeys {
         // A ring that is wrong must not become active first.
         store.check_masters().await?;
         let active = store.active_or_first().await?;
-        let cache = Cache::new(options.cached_ids);
-        Ok(Self { shared: Arc::new(Shared { store, active: Mutex::new(active), cache }) })
+        Ok(Self::new(store, Some(active), options))
+    }
+
+    /// The same to read with: makes no key and writes no record. Opens records that can only be read, too.
+    ///
+    /// # Errors
+    /// As [`DataKeys::open`].
+    pub async fn open_for_reading(
+        records: Arc<dyn Records>,
+        masters: Arc<dyn MasterKeys>,
+        options: DataKeyOptions,
+    ) -> Result<Self, KeysError> {
+        let store = KeyStore { records, masters };
+        store.check_masters().await?;
+        Ok(Self::new(store, None, options))
+    }
+
+    fn new(store: KeyStore, active: Option<Active>, options: DataKeyOptions) -> Self {
+        let (active, cache) = (active.map(Mutex::new), Cache::new(options.cached_ids));
+        Self { shared: Arc::new(Shared { store, active, cache, chain: OnceCell::new() }) }
     }
 
     /// The key that seals an id's events from this number on, when it is in memory.
     pub fn to_seal_cached(&self, id: &PersistenceId, seq_nr: SeqNr) -> Option<Arc<DataKey>> {
-        self.shared.cache.get(id)?.to_seal(seq_nr).cloned()
+        self.shared.cache.get(id.as_str())?.to_seal(seq_nr).cloned()
     }
 
     /// The keys that seal each id's events from this number on, in the order of `wanted`. Those that are missing or used up are made,
     /// all in one change of the store.
     ///
     /// # Errors
-    /// [`JournalError::Key`] when no master key can wrap or open a key, and whatever the records answer. After
+    /// [`JournalError::Key`] when no master key can wrap or open a key, [`JournalError::Erased`] when the id's key was erased,
+    /// [`JournalError::Rejected`] when the keys were opened for reading, and whatever the records answer. After
     /// [`JournalError::Unknown`] a key may be stored; asking again finds it.
     ///
     /// # Cancel safety
@@ -119,6 +149,10 @@ impl DataKeys {
                     answers[n] = Some(Ok(key.clone()));
                     continue;
                 }
+                if let Some(erased) = before.as_ref().and_then(|opened| opened.erased(id, seq_nr)) {
+                    answers[n] = Some(Err(erased));
+                    continue;
+                }
                 match self.make(id, seq_nr, before).await {
                     Ok((change, made)) => {
                         changes.push(change);
@@ -137,7 +171,7 @@ impl DataKeys {
                     Ok(Verdict::Set(revision)) => {
                         made.revision = revision;
                         answers[n] = made.keys.last().cloned().map(Ok);
-                        self.shared.cache.insert(wanted[n].0.clone(), Arc::new(made));
+                        self.shared.cache.insert(wanted[n].0.into(), Arc::new(made));
                     }
                     // Somebody else made one: the next round reads it.
                     Ok(Verdict::Changed { .. }) => {}
@@ -151,7 +185,7 @@ impl DataKeys {
                 }
             }
         }
-        let tried = |id: &PersistenceId| match scope_key(id) {
+        let tried = |id: &PersistenceId| match scope_key(id.as_str()) {
             Ok(key) => busy(&key).into_journal(id.as_str()),
             Err(error) => error,
         };
@@ -164,13 +198,14 @@ impl DataKeys {
 
     /// The key that opens what it sealed for an id, when it is in memory.
     pub fn to_open_cached(&self, id: &PersistenceId, key: KeyId) -> Option<Arc<DataKey>> {
-        self.shared.cache.get(id)?.to_open(key).cloned()
+        self.shared.cache.get(id.as_str())?.to_open(key).cloned()
     }
 
     /// The keys that open what they sealed for each id, in the order of `wanted`; all that are not in memory with one look at the store.
     ///
     /// # Errors
-    /// [`JournalError::Key`] when there is no such key, or no master key opens it, and whatever the records answer.
+    /// [`JournalError::Key`] when there is no such key, or no master key opens it, [`JournalError::Erased`] (without a number) when it was
+    /// erased, and whatever the records answer.
     pub async fn to_open(
         &self,
         wanted: &[(&PersistenceId, KeyId)],
@@ -187,6 +222,10 @@ impl DataKeys {
                     return Ok(found);
                 }
                 let opened = loaded.next().unwrap_or_else(|| Err(no_answer()))?;
+                // Generations begin at 1: 0 is none, erased or not.
+                if opened.as_ref().is_some_and(|opened| (1..=opened.record.erased_to).contains(&key.0)) {
+                    return Err(JournalError::Erased { persistence_id: (*id).clone(), seq_nr: None });
+                }
                 opened.as_ref().and_then(|opened| opened.to_open(*key)).cloned().ok_or_else(|| {
                     let reason = format!("there is no generation {key} of its data key; restore the records from a backup of the time when it was there");
                     JournalError::key(id, reason)
@@ -197,7 +236,51 @@ impl DataKeys {
 
     /// Has an id's keys read again when they are wanted next: call it when somebody else may have changed them.
     pub fn forget(&self, id: &PersistenceId) {
-        self.shared.cache.remove(id);
+        self.shared.cache.remove(id.as_str());
+    }
+
+    /// What the store says now about each id's key, in the order of `ids`, with one look; no key is opened.
+    ///
+    /// # Errors
+    /// [`JournalError::Corrupt`] when a record is not what was written, and whatever the records answer.
+    pub async fn state(&self, ids: &[&PersistenceId]) -> Vec<Result<KeyState, JournalError>> {
+        match self.records_of(ids).await {
+            Err(error) => ids.iter().map(|_| Err(error.clone())).collect(),
+            Ok(records) => ids.iter().zip(records).map(|(id, record)| state(id, record.as_ref())).collect(),
+        }
+    }
+
+    /// The key of the journal's chains, made by whoever asks first; it stays the same for the journal's life.
+    ///
+    /// # Errors
+    /// [`JournalError::Key`] when no master key opens it, or there is none and the keys were opened for reading; and whatever the
+    /// records answer.
+    pub async fn chain_key(&self) -> Result<KeyBytes, JournalError> {
+        self.shared.chain.get_or_try_init(|| self.stored_chain_key()).await.cloned()
+    }
+
+    async fn stored_chain_key(&self) -> Result<KeyBytes, JournalError> {
+        let failed = |error: KeysError| error.into_journal(chain_key::WHAT);
+        for _ in 0..ATTEMPTS {
+            if let Some(key) = self.shared.store.chain_key().await.map_err(failed)? {
+                return Ok(key);
+            }
+            let Some(active) = self.active() else {
+                let reason = "there is none: nothing was ever sealed here, or its record is gone; restore the records from a backup then";
+                return Err(JournalError::key(chain_key::WHAT, reason));
+            };
+            match self.shared.store.make_chain_key(active).await.map_err(failed)? {
+                (key, Verdict::Set(_)) => return Ok(key),
+                (_, Verdict::Changed { .. }) => {}
+                (_, Verdict::GuardChanged { .. }) => self.read_active().await?,
+            }
+        }
+        Err(failed(busy(&chain_record()?)))
+    }
+
+    async fn records_of(&self, ids: &[&PersistenceId]) -> Result<Vec<Option<Record>>, JournalError> {
+        let keys = ids.iter().map(|id| scope_key(id.as_str())).collect::<Result<Vec<_>, _>>()?;
+        self.shared.store.records.get_all(&keys).await
     }
 
     /// Reads and opens what is stored for these ids, and keeps it.
@@ -205,11 +288,7 @@ impl DataKeys {
         if ids.is_empty() {
             return Vec::new();
         }
-        let read = async {
-            let keys = ids.iter().map(|id| scope_key(id)).collect::<Result<Vec<_>, _>>()?;
-            self.shared.store.records.get_all(&keys).await
-        };
-        let records = match read.await {
+        let records = match self.records_of(ids).await {
             Ok(records) => records,
             Err(error) => return ids.iter().map(|_| Err(error.clone())).collect(),
         };
@@ -226,17 +305,18 @@ impl DataKeys {
 
     async fn opened(&self, id: &PersistenceId, record: &Record) -> Result<Arc<Opened>, JournalError> {
         // Counts of what a key has sealed go on while its record is the same.
-        if let Some(known) = self.shared.cache.get(id).filter(|known| known.revision == record.revision) {
+        let scope = Scope::from(id);
+        if let Some(known) = self.shared.cache.get(&scope).filter(|known| known.revision == record.revision) {
             return Ok(known);
         }
-        let (record, revision) = ScopeKeys::read(&scope_key(id)?, record)?;
+        let (record, revision) = ScopeKeys::read(&scope_key(id.as_str())?, record)?;
         let mut keys = Vec::with_capacity(record.generations.len());
-        for generation in &record.generations {
-            let key = self.shared.store.unwrap_generation(id, generation).await;
-            keys.push(data_key(id, generation, &key.map_err(|error| error.into_journal(id.as_str()))?));
+        for generation in record.live() {
+            let key = self.shared.store.unwrap_generation(&scope, generation).await;
+            keys.push(data_key(&scope, generation, &key.map_err(|error| error.into_journal(id.as_str()))?));
         }
         let opened = Arc::new(Opened { record, revision, keys });
-        self.shared.cache.insert(id.clone(), opened.clone());
+        self.shared.cache.insert(scope, opened.clone());
         Ok(opened)
     }
 
@@ -247,7 +327,10 @@ impl DataKeys {
         seq_nr: SeqNr,
         before: Option<Arc<Opened>>,
     ) -> Result<(RecordChange, Opened), KeysError> {
-        let active = self.active();
+        let Some(active) = self.active() else {
+            return Err(JournalError::rejected(id, "the keys were opened for reading: none is made").into());
+        };
+        let scope = Scope::from(id);
         let (expected, mut record, mut keys) = match before {
             None => (None, ScopeKeys::new(), Vec::new()),
             Some(before) => (Some(before.revision), before.record.clone(), before.keys.clone()),
@@ -256,17 +339,18 @@ impl DataKeys {
             JournalError::rejected(id, "its data key has the last generation there is".to_owned())
         })?;
         let key = KeyBytes::random()?;
-        let generation = self.shared.store.wrap_generation(active.id, id, (number, seq_nr), &key).await?;
-        keys.push(data_key(id, &generation, &key));
+        let generation = self.shared.store.wrap_generation(active.id, &scope, (number, seq_nr), &key).await?;
+        keys.push(data_key(&scope, &generation, &key));
         record.generations.push(generation);
-        let change = RecordChange::set(scope_key(id)?, expected, record.to_value());
+        let change = RecordChange::set(scope_key(id.as_str())?, expected, record.to_value());
         // The revision is known once it is stored.
         let made = Opened { record, revision: Revision(0), keys };
         Ok((active.guard(change)?, made))
     }
 
-    fn active(&self) -> Active {
-        *self.shared.active.lock().unwrap_or_else(PoisonError::into_inner)
+    fn active(&self) -> Option<Active> {
+        let active = self.shared.active.as_ref()?;
+        Some(*active.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     async fn read_active(&self) -> Result<(), JournalError> {
@@ -276,15 +360,35 @@ impl DataKeys {
                 "its record is gone; restore the records from a backup",
             )
         })?;
-        *self.shared.active.lock().unwrap_or_else(PoisonError::into_inner) = active;
+        if let Some(known) = &self.shared.active {
+            *known.lock().unwrap_or_else(PoisonError::into_inner) = active;
+        }
         Ok(())
     }
 }
 
-fn data_key(id: &PersistenceId, generation: &Generation, key: &KeyBytes) -> Arc<DataKey> {
+fn state(id: &PersistenceId, record: Option<&Record>) -> Result<KeyState, JournalError> {
+    let Some(record) = record else { return Ok(KeyState::None) };
+    let (keys, _) = ScopeKeys::read(&scope_key(id.as_str())?, record)?;
+    let erased_to = KeyId(keys.erased_to);
+    Ok(match keys.erased() {
+        Some(at) => KeyState::Erased { erased_to, at },
+        None => KeyState::Live {
+            generations: keys
+                .live()
+                .map(|generation| {
+                    (KeyId(generation.number), SeqNr::new(generation.from_seq).unwrap_or(SeqNr::MAX))
+                })
+                .collect(),
+            erased_to: (keys.erased_to > 0).then_some(erased_to),
+        },
+    })
+}
+
+fn data_key(scope: &Scope, generation: &Generation, key: &KeyBytes) -> Arc<DataKey> {
     // A number that is none did not open.
     let from_seq = SeqNr::new(generation.from_seq).unwrap_or(SeqNr::MAX);
-    Arc::new(DataKey::new(id.clone(), KeyId(generation.number), from_seq, key))
+    Arc::new(DataKey::new(scope.clone(), KeyId(generation.number), from_seq, key))
 }
 
 impl fmt::Debug for DataKeys {

@@ -4,6 +4,7 @@
 //!  encryption/active          ActiveKey     which master key wraps what is new; absent: nothing was ever sealed here
 //!  encryption/master/<id>     MasterKeyUse  a check value of the master key, and whether any data key may need it
 //!  encryption/key/<scope>     ScopeKeys     every generation of the scope's data key, each wrapped
+//!  encryption/chain           ChainKey      the key of the journal's chains, wrapped
 //! ```
 //!
 //! Values are protobuf; `format` is 1.
@@ -12,7 +13,8 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::MasterKeyId;
-use crate::{InvalidName, JournalError, PersistenceId, Record, RecordKey, Revision, SeqNr};
+use super::scope::Scope;
+use crate::{InvalidName, JournalError, Record, RecordKey, Revision, SeqNr, Timestamp};
 
 /// `encryption/active`. Every creation and every rewrap of a data key is only made while this record is as it was read.
 #[derive(Clone, PartialEq, Message)]
@@ -56,6 +58,30 @@ pub(super) struct ScopeKeys {
     /// By number, ascending; the last seals.
     #[prost(message, repeated, tag = "2")]
     pub(super) generations: Vec<Generation>,
+    /// Generations up to this one were erased; what is still here of them waits to be destroyed, and opens nothing any more. 0: none.
+    #[prost(uint32, tag = "3")]
+    pub(super) erased_to: u32,
+    /// When, in microseconds since 1970.
+    #[prost(uint64, tag = "4")]
+    pub(super) erased_at: u64,
+}
+
+/// `encryption/chain`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ChainKey {
+    #[prost(uint32, tag = "1")]
+    format: u32,
+    /// The master key that wrapped it.
+    #[prost(uint32, tag = "2")]
+    pub(super) master: u32,
+    #[prost(bytes = "bytes", tag = "3")]
+    pub(super) wrapped: Bytes,
+}
+
+impl ChainKey {
+    pub(super) fn new(master: MasterKeyId, wrapped: Bytes) -> Self {
+        Self { format: FORMAT, master: master.0, wrapped }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -75,11 +101,21 @@ pub(super) struct Generation {
 
 impl ScopeKeys {
     pub(super) fn new() -> Self {
-        Self { format: FORMAT, generations: Vec::new() }
+        Self { format: FORMAT, generations: Vec::new(), erased_to: 0, erased_at: 0 }
     }
 
     pub(super) fn next_number(&self) -> Option<u32> {
-        self.generations.last().map_or(0, |last| last.number).checked_add(1)
+        self.generations.last().map_or(0, |last| last.number).max(self.erased_to).checked_add(1)
+    }
+
+    /// Those that were not erased.
+    pub(super) fn live(&self) -> impl Iterator<Item = &Generation> {
+        self.generations.iter().filter(|generation| generation.number > self.erased_to)
+    }
+
+    /// When it was erased, if nothing began after that.
+    pub(super) fn erased(&self) -> Option<Timestamp> {
+        (self.erased_to > 0 && self.live().next().is_none()).then(|| Timestamp::from_micros(self.erased_at))
     }
 }
 
@@ -123,6 +159,16 @@ impl KeyRecord for ScopeKeys {
     }
 }
 
+impl KeyRecord for ChainKey {
+    fn format(&self) -> u32 {
+        self.format
+    }
+}
+
+pub(super) fn chain_record() -> Result<RecordKey, JournalError> {
+    name(RecordKey::new("encryption/chain"))
+}
+
 pub(super) fn active_key() -> Result<RecordKey, JournalError> {
     name(RecordKey::new("encryption/active"))
 }
@@ -139,7 +185,7 @@ pub(super) fn master_of(key: &RecordKey) -> Result<MasterKeyId, JournalError> {
         .ok_or_else(|| JournalError::corrupt_record(key, "its name does not end with a number"))
 }
 
-pub(super) fn scope_key(scope: &PersistenceId) -> Result<RecordKey, JournalError> {
+pub(super) fn scope_key(scope: &str) -> Result<RecordKey, JournalError> {
     name(RecordKey::new(&format!("{SCOPE_PREFIX}{scope}")))
 }
 
@@ -156,11 +202,13 @@ fn name(key: Result<RecordKey, InvalidName>) -> Result<RecordKey, JournalError> 
 ///  └──────────────┴───────────┴─────────┴────────────────┴────────────────┴──────────────┴───────────────┘
 /// ```
 ///
-/// Numbers are big endian. Kind 1 is a data key, kind 2 a master key's check value, whose scope, generation and number are empty.
+/// Numbers are big endian. Kind 1 is a data key, kind 2 a master key's check value, kind 3 the chain key; scope, generation and number
+/// of the last two are empty.
 pub(super) fn wrap_context(master: MasterKeyId, of: WrappedFor<'_>) -> Vec<u8> {
     let (kind, generation, from_seq, scope) = match of {
         WrappedFor::Scope { scope, generation, from_seq } => (1, generation, from_seq.get(), scope.as_str()),
         WrappedFor::Check => (2, 0, 0, ""),
+        WrappedFor::Chain => (3, 0, 0, ""),
     };
     let mut context = Vec::with_capacity(LABEL.len() + 18 + scope.len());
     context.extend_from_slice(LABEL);
@@ -175,8 +223,9 @@ pub(super) fn wrap_context(master: MasterKeyId, of: WrappedFor<'_>) -> Vec<u8> {
 /// Whose key is wrapped.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum WrappedFor<'a> {
-    Scope { scope: &'a PersistenceId, generation: u32, from_seq: SeqNr },
+    Scope { scope: &'a Scope, generation: u32, from_seq: SeqNr },
     Check,
+    Chain,
 }
 
 pub(super) const MASTER_PREFIX: &str = "encryption/master/";

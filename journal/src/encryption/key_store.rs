@@ -6,6 +6,7 @@ use super::key_records::{
     ActiveKey, Generation, KeyRecord as _, MASTER_PREFIX, MasterKeyUse, WrappedFor, active_key, master_key,
     master_of, wrap_context,
 };
+use super::scope::Scope;
 use super::{KeyBytes, KeysError, MasterKeyError, MasterKeyId, MasterKeys};
 use crate::{JournalError, PersistenceId, RecordChange, RecordKey, Records, Revision, SeqNr, Verdict};
 
@@ -145,7 +146,7 @@ impl KeyStore {
     pub(super) async fn wrap_generation(
         &self,
         under: MasterKeyId,
-        scope: &PersistenceId,
+        scope: &Scope,
         (number, from_seq): (u32, SeqNr),
         key: &KeyBytes,
     ) -> Result<Generation, KeysError> {
@@ -160,12 +161,12 @@ impl KeyStore {
     /// Opens a generation of a scope's key.
     pub(super) async fn unwrap_generation(
         &self,
-        scope: &PersistenceId,
+        scope: &Scope,
         generation: &Generation,
     ) -> Result<KeyBytes, KeysError> {
         let number = generation.number;
         let from_seq = SeqNr::new(generation.from_seq).ok_or_else(|| JournalError::Corrupt {
-            persistence_id: Some(scope.clone()),
+            persistence_id: PersistenceId::parse(scope.as_str()).ok(),
             seq_nr: None,
             reason: format!("generation {number} of its data key begins at {}", generation.from_seq),
         })?;
@@ -175,7 +176,7 @@ impl KeyStore {
             .map_err(|error| KeysError::MasterKey { what: scope.to_string(), error })
     }
 
-    async fn wrap(
+    pub(super) async fn wrap(
         &self,
         under: MasterKeyId,
         of: WrappedFor<'_>,
@@ -188,7 +189,7 @@ impl KeyStore {
         }
     }
 
-    async fn unwrap(
+    pub(super) async fn unwrap(
         &self,
         under: MasterKeyId,
         of: WrappedFor<'_>,

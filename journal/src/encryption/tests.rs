@@ -1,4 +1,5 @@
 //! Data keys in a store that others change at the same time.
 
 mod data_keys;
+mod sample;
 mod staged;

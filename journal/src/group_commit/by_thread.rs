@@ -9,7 +9,7 @@ use super::commit::SLOW;
 use super::sent::{Answers, Sent};
 use super::waiting::{Call, Waiting};
 use super::{Closed, GroupCommitSettings, ended};
-use crate::commit_path::{CommitSource, CommitThread, Turn};
+use crate::commit_path::{CommitSource, CommitThread, Locked, Turn};
 use crate::encoded_write::EncodedWrite;
 use crate::telemetry::JournalMetrics;
 use crate::{JournalError, NotStored, Write};
@@ -107,8 +107,9 @@ impl ByThread {
             && let Some(turn) = self.thread.turn()
         {
             state.commits = Commits::Caller;
+            let number = state.waiting.number();
             drop(state);
-            return Ok(Entered::Answered(self.commit_here(turn, writes)));
+            return Ok(self.commit_here(turn, number, writes));
         }
         let (number, answer) = state.waiting.push(writes);
         let begin = state.commits == Commits::Nobody;
@@ -129,16 +130,28 @@ impl ByThread {
         }
     }
 
-    /// Commits in the caller's thread. Others wait meanwhile; the thread does their commit.
-    fn commit_here(self: &Arc<Self>, turn: Box<dyn Turn + '_>, writes: Vec<EncodedWrite>) -> Answers {
+    /// Commits in the caller's thread. Others wait meanwhile; the thread does their commit, and this one too when it would have to wait
+    /// for a lock.
+    fn commit_here(
+        self: &Arc<Self>,
+        turn: Box<dyn Turn + '_>,
+        number: u64,
+        writes: Vec<EncodedWrite>,
+    ) -> Entered<'_> {
         let _leading = Leading(self);
         let mut sent = Sent::begin();
         sent.extend(&writes);
-        let answers = {
+        let committed = {
             let _entered = sent.span(&writes).entered();
             turn.commit(writes)
         };
-        self.answers(&sent, answers)
+        match committed {
+            Ok(answers) => Entered::Answered(self.answers(&sent, answers)),
+            Err(Locked(writes)) => {
+                let answer = self.lock().waiting.push_first(number, writes);
+                Entered::Waits(Ticket { commits: self, number, answer })
+            }
+        }
     }
 
     /// Counts what became of entries, and refuses what waits behind those that were not stored.
@@ -268,6 +281,10 @@ impl CommitSource for ByThread {
         self.is_needed()
     }
 
+    fn close(&self) {
+        self.lock().closed = true;
+    }
+
     fn abandon(&self, error: JournalError) {
         let calls = {
             let mut state = self.lock();
@@ -351,55 +368,4 @@ fn may_block() -> bool {
 const LOOK_AGAIN: Duration = Duration::from_micros(50);
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-    use crate::sqlite::SqliteJournal;
-    use crate::{PersistenceId, Token};
-
-    /// Its disk is full: no commit of its begins.
-    #[derive(Default)]
-    struct Full {
-        tries: Arc<AtomicUsize>,
-    }
-
-    impl CommitThread for Full {
-        fn prepare(&self, write: Write) -> EncodedWrite {
-            EncodedWrite::new(write, SqliteJournal::LIMITS)
-        }
-
-        fn turn(&self) -> Option<Box<dyn Turn + '_>> {
-            None
-        }
-
-        fn begin(&self, source: Arc<dyn CommitSource>) -> Result<(), JournalError> {
-            let tries = Arc::clone(&self.tries);
-            std::thread::spawn(move || {
-                let full = || JournalError::Unavailable { reason: "make room".into(), source: None };
-                let mut needed = source.is_needed();
-                while needed && tries.fetch_add(1, Ordering::SeqCst) < 1_000 {
-                    needed = source.conclude(Err(full()));
-                }
-            });
-            Ok(())
-        }
-    }
-
-    #[tokio::test]
-    async fn who_waits_for_a_commit_that_cannot_begin_hears_why() {
-        let thread = Full::default();
-        let tries = Arc::clone(&thread.tries);
-        let settings = GroupCommitSettings::default();
-        let commits = Arc::new(ByThread::new(Arc::new(thread), Arc::new(JournalMetrics::new()), settings));
-        let persistence_id = PersistenceId::new("account", "alice").unwrap();
-        let claim = Write::Claim { persistence_id, token: Token::NONE };
-        let answers =
-            tokio::time::timeout(Duration::from_secs(30), commits.write(vec![claim])).await.unwrap();
-        assert!(
-            matches!(&answers[..], [Err(JournalError::Unavailable { reason, .. })] if reason == "make room")
-        );
-        commits.shutdown().await;
-        assert_eq!(tries.load(Ordering::SeqCst), 1);
-    }
-}
+mod tests;

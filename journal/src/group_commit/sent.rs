@@ -127,14 +127,14 @@ impl Entry for Write {
             Self::Append(append) => {
                 (append.events.len(), append.events.iter().map(|event| event.payload.len()).sum())
             }
-            Self::Claim { .. } | Self::Verify { .. } => (0, 0),
+            Self::Claim { .. } | Self::Verify { .. } | Self::Mark { .. } => (0, 0),
         }
     }
 
     fn last(&self) -> Option<SeqNr> {
         match self {
             Self::Append(append) => Some(append.last()),
-            Self::Claim { .. } | Self::Verify { .. } => None,
+            Self::Claim { .. } | Self::Verify { .. } | Self::Mark { .. } => None,
         }
     }
 }
@@ -159,7 +159,7 @@ impl Entry for EncodedWrite {
     fn last(&self) -> Option<SeqNr> {
         match &self.kind {
             EncodedKind::Append { expected, .. } => Some(expected.plus(self.event_count as u64)),
-            EncodedKind::Claim | EncodedKind::Verify => None,
+            EncodedKind::Claim | EncodedKind::Verify | EncodedKind::Mark(_) => None,
         }
     }
 }

@@ -30,13 +30,32 @@ pub(super) struct Call<E> {
 impl<E: Entry> Waiting<E> {
     /// Puts a list at the end; says the number of its ticket, and where its answers will be.
     pub(super) fn push(&mut self, writes: Vec<E>) -> (u64, oneshot::Receiver<Answers>) {
-        let (sender, answer) = oneshot::channel();
-        let bytes = writes.iter().map(Entry::size).sum();
+        let number = self.number();
+        let (call, answer) = self.call(writes);
+        self.calls.push_back((number, Some(call)));
+        (number, answer)
+    }
+
+    /// The number of another ticket.
+    pub(super) fn number(&mut self) -> u64 {
         let number = self.tickets;
         self.tickets += 1;
+        number
+    }
+
+    #[cfg(feature = "sqlite")]
+    /// Puts a list before all others; its [number](Self::number) is from before anything waited.
+    pub(super) fn push_first(&mut self, number: u64, writes: Vec<E>) -> oneshot::Receiver<Answers> {
+        let (call, answer) = self.call(writes);
+        self.calls.push_front((number, Some(call)));
+        answer
+    }
+
+    fn call(&mut self, writes: Vec<E>) -> (Call<E>, oneshot::Receiver<Answers>) {
+        let (sender, answer) = oneshot::channel();
+        let bytes = writes.iter().map(Entry::size).sum();
         self.entries += writes.len();
-        self.calls.push_back((number, Some(Call { writes, refused: Vec::new(), bytes, answer: sender })));
-        (number, answer)
+        (Call { writes, refused: Vec::new(), bytes, answer: sender }, answer)
     }
 
     /// Takes the calls of the next commit, of which `sent` entries and bytes are on their way already.

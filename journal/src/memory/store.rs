@@ -6,8 +6,8 @@ use bytes::Bytes;
 use super::log::{Log, Row};
 use crate::encoded_write::{EncodedEvent, EncodedKind, EncodedWrite};
 use crate::{
-    Envelope, Gate, GatedCall, Head, JournalError, NotStored, Offset, Page, PageItem, PersistenceId,
-    ReplayRange, Replayed, SeqNr, StoredEvent, Tag, Token,
+    Envelope, Head, JournalError, MarkChange, NotStored, Offset, Page, PageItem, PersistenceId, ReplayRange,
+    Replayed, SeqNr, StoredEvent, Tag, Token,
 };
 
 /// All events, and where each id stands.
@@ -17,8 +17,6 @@ pub(super) struct Store {
     /// The keys of `streams`, in order.
     ids: BTreeSet<PersistenceId>,
     log: Log,
-    /// What the record of the gate says.
-    pub(super) gate: Option<Gate>,
 }
 
 #[derive(Debug)]
@@ -52,7 +50,6 @@ impl Store {
         if let EncodedKind::Append { events: Err(error), .. } = kind {
             return Err(error);
         }
-        self.pass_gate(kind.gated())?;
         let head = self.head(id);
         if head.token > token {
             return Err(JournalError::outranked(id, token, head.token));
@@ -61,19 +58,32 @@ impl Store {
             EncodedKind::Append { expected, .. } if expected != head.seq_nr => {
                 Err(JournalError::Conflict { persistence_id: id.clone(), expected, head: head.seq_nr })
             }
-            EncodedKind::Append { events, .. } => Ok(self.append(id, token, events?)),
+            EncodedKind::Append { events, mark, .. } => {
+                let events = events?;
+                if let Some(change) = mark {
+                    self.mark(id, head, *change)?;
+                }
+                Ok(self.append(id, token, events))
+            }
             EncodedKind::Claim => {
                 let stream = self.stream(id);
                 stream.head.token = token;
                 Ok(stream.head)
             }
             EncodedKind::Verify if head.token == token => Ok(head),
-            EncodedKind::Verify => Err(JournalError::outranked(id, token, head.token)),
+            EncodedKind::Mark(change) if head.token == token => self.mark(id, head, change),
+            EncodedKind::Verify | EncodedKind::Mark(_) => Err(JournalError::outranked(id, token, head.token)),
         }
     }
 
-    fn pass_gate(&self, call: GatedCall) -> Result<(), JournalError> {
-        self.gate.as_ref().map_or(Ok(()), |gate| gate.check(call))
+    fn mark(&mut self, id: &PersistenceId, head: Head, change: MarkChange) -> Result<Head, JournalError> {
+        if head.mark != change.from {
+            let (persistence_id, seq_nr) = (id.clone(), head.seq_nr);
+            return Err(JournalError::Conflict { persistence_id, expected: seq_nr, head: seq_nr });
+        }
+        let stream = self.stream(id);
+        stream.head.mark = Some(change.to);
+        Ok(stream.head)
     }
 
     fn append(&mut self, id: &PersistenceId, token: Token, events: Vec<EncodedEvent>) -> Head {
@@ -111,7 +121,6 @@ impl Store {
     /// Puts one tombstone in the place of the last deleted event; it carries the tags of all that were deleted, so that
     /// a reader by any of them meets it.
     pub(super) fn delete_to(&mut self, id: &PersistenceId, to: SeqNr) -> Result<(), JournalError> {
-        self.pass_gate(GatedCall::Store)?;
         let head = self.head(id);
         if to > head.seq_nr {
             let reason = format!("cannot delete up to {to:?}, the head is {:?}", head.seq_nr);
@@ -142,22 +151,16 @@ impl Store {
         Ok(())
     }
 
-    pub(super) fn replace(
-        &mut self,
-        old: &StoredEvent,
-        bytes: Bytes,
-        tags: Vec<Tag>,
-    ) -> Result<bool, JournalError> {
-        self.pass_gate(GatedCall::Store)?;
+    pub(super) fn replace(&mut self, old: &StoredEvent, bytes: Bytes, tags: Vec<Tag>) -> bool {
         let event = &old.envelope;
         let position = self.position(&event.persistence_id, event.seq_nr);
-        let Some(row) = position.and_then(|position| self.log.get_mut(position)) else { return Ok(false) };
+        let Some(row) = position.and_then(|position| self.log.get_mut(position)) else { return false };
         let unchanged = row.event.as_ref() == Some(&old.bytes);
         if unchanged {
             row.event = Some(bytes);
             row.tags = tags;
         }
-        Ok(unchanged)
+        unchanged
     }
 
     fn position(&self, id: &PersistenceId, seq_nr: SeqNr) -> Option<u64> {

@@ -9,6 +9,8 @@ use crate::JournalError;
 /// Jobs that share a transaction.
 pub(super) struct Batch {
     jobs: Vec<Box<dyn Job>>,
+    /// The transaction has begun.
+    begun: bool,
     /// Why a job alone is not stored.
     refused: Vec<Option<JournalError>>,
     /// The file system failed on the way.
@@ -17,7 +19,12 @@ pub(super) struct Batch {
 
 impl Batch {
     pub(super) fn new(jobs: Vec<Box<dyn Job>>) -> Self {
-        Self { refused: vec![None; jobs.len()], jobs, io: false }
+        Self { begun: false, refused: vec![None; jobs.len()], jobs, io: false }
+    }
+
+    /// The same in a transaction that holds the write lock already.
+    pub(super) fn begun(jobs: Vec<Box<dyn Job>>) -> Self {
+        Self { begun: true, ..Self::new(jobs) }
     }
 
     /// `BEGIN`, the jobs, `COMMIT`. A job that fails is undone alone; an `Err` is for all the others.
@@ -46,7 +53,9 @@ impl Batch {
 
     fn transaction(&mut self, conn: &Connection, heads: &mut Heads) -> Result<(), Failure> {
         let statement = |sql| run(conn, sql).map_err(Failure::of_statement);
-        statement("BEGIN IMMEDIATE")?;
+        if !self.begun {
+            statement("BEGIN IMMEDIATE")?;
+        }
         // A job that is alone is undone with its transaction.
         let isolated = self.jobs.len() > 1;
         for (job, refused) in self.jobs.iter_mut().zip(&mut self.refused) {

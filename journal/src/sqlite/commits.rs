@@ -12,7 +12,7 @@ use super::job::{Job, Task, panicked};
 use super::write::write;
 use super::writer::Writer;
 use super::writer_thread::Message;
-use crate::commit_path::{CommitSource, CommitThread, Turn};
+use crate::commit_path::{CommitSource, CommitThread, Locked, Turn};
 use crate::encoded_write::EncodedWrite;
 use crate::{Head, JournalError, NotStored, Write};
 
@@ -57,6 +57,12 @@ impl Job for Commits {
         waits.then(|| Box::new(Self::of(source)) as Box<dyn Job>)
     }
 
+    fn close(&self) {
+        if let Some(source) = &self.source {
+            source.close();
+        }
+    }
+
     fn is_abandoned(&self) -> bool {
         self.source.as_ref().is_none_or(|source| !source.is_needed())
     }
@@ -99,17 +105,28 @@ struct Here<'a> {
 }
 
 impl Turn for Here<'_> {
-    fn commit(mut self: Box<Self>, writes: Vec<EncodedWrite>) -> Result<Answers, JournalError> {
+    fn commit(
+        mut self: Box<Self>,
+        writes: Vec<EncodedWrite>,
+    ) -> Result<Result<Answers, JournalError>, Locked> {
         let (reply, mut answer) = oneshot::channel();
-        let work =
-            move |conn: &Connection, heads: &mut Heads| write(conn, heads, &writes, &mut NotStored::new());
-        self.writer.commit(vec![Box::new(Task { work: Some(work), done: None, reply })]);
+        let mut left = Some(writes);
+        let job = || {
+            let writes = left.take().unwrap_or_default();
+            let work = move |conn: &Connection, heads: &mut Heads| {
+                write(conn, heads, &writes, &mut NotStored::new())
+            };
+            Box::new(Task { work: Some(work), done: None, reply }) as Box<dyn Job>
+        };
+        if !self.writer.commit_now(job) {
+            return Err(Locked(left.unwrap_or_default()));
+        }
         let due = self.writer.is_checkpoint_due();
         drop(self.writer);
         if due {
             // Too long for this thread. With a full queue the other one is awake, and looks.
             let _ = self.thread.try_send(Message::Look);
         }
-        answer.try_recv().unwrap_or_else(|_| Err(unavailable("the job was not answered")))
+        Ok(answer.try_recv().unwrap_or_else(|_| Err(unavailable("the job was not answered"))))
     }
 }

@@ -20,7 +20,9 @@ impl Failure {
         let (code, primary) = codes(&error);
         let reason = match primary {
             ffi::SQLITE_BUSY | ffi::SQLITE_LOCKED => {
-                "the SQLite file is locked by another process; find out which one holds a transaction open".into()
+                "the SQLite file is locked by another process, for longer than the busy timeout; end the transaction that it holds \
+                 open (`lsof` on the file names the process), or set a larger busy_timeout_ms"
+                    .into()
             }
             ffi::SQLITE_FULL => FULL.into(),
             ffi::SQLITE_IOERR if code == ffi::SQLITE_IOERR_WRITE => format!("{UNWRITABLE} ({error})"),

@@ -1,11 +1,11 @@
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, Statement};
+use rusqlite::{Connection, Statement};
 
 use super::stream::Stream;
-use crate::{Gate, GatedCall, JournalError, PersistenceId};
+use crate::PersistenceId;
 
-/// The rows of the ids that were written last, and the gate, as the connection that writes knows them.
+/// The rows of the ids that were written last, as the connection that writes knows them.
 ///
 /// ```text
 ///  put ──▶ young ── full ──▶ old ── the next time ──▶ forgotten      found in old: young again
@@ -18,8 +18,6 @@ pub(super) struct Heads {
     old: HashMap<PersistenceId, Stream>,
     /// What SQLite says of the state that they were true in: it changes with every commit of another connection.
     version: Option<i64>,
-    /// As of the same state.
-    gate: Option<Gate>,
 }
 
 impl Heads {
@@ -28,7 +26,6 @@ impl Heads {
         let version = conn.prepare_cached("PRAGMA data_version")?.query_row((), |row| row.get(0))?;
         if self.version != Some(version) {
             self.forget();
-            self.gate = read_gate(conn)?;
             self.version = Some(version);
         }
         // Only between two lists: what a list has put is there until it ends.
@@ -36,11 +33,6 @@ impl Heads {
             self.old = std::mem::take(&mut self.young);
         }
         Ok(())
-    }
-
-    /// Whether the gate lets a call pass.
-    pub(super) fn pass_gate(&self, call: GatedCall) -> Result<(), JournalError> {
-        self.gate.as_ref().map_or(Ok(()), |gate| gate.check(call))
     }
 
     /// The row of an id, from the file when it is not known; `find` is [`Stream::FIND`].
@@ -76,14 +68,6 @@ impl Heads {
     }
 }
 
-fn read_gate(conn: &Connection) -> rusqlite::Result<Option<Gate>> {
-    conn.prepare_cached("SELECT value FROM records WHERE key = ?")?
-        .query_row([Gate::key().as_str()], |row| {
-            Ok(Gate::decode(row.get_ref(0)?.as_blob()?).unwrap_or_else(|_| Gate::unreadable()))
-        })
-        .optional()
-}
-
 /// About 2 MiB for both generations.
 const IDS_A_GENERATION: usize = 8 * 1024;
 
@@ -114,7 +98,7 @@ mod tests {
 
     fn stream(id: i64, number: u64) -> Stream {
         let seq_nr = SeqNr::new(number).unwrap();
-        Stream { id, head: Head { seq_nr, token: Token::new(Epoch(1), 1), deleted_to: SeqNr::ZERO } }
+        Stream { id, head: Head { seq_nr, token: Token::new(Epoch(1), 1), ..Head::EMPTY } }
     }
 
     #[test]

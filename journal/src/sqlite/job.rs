@@ -13,6 +13,8 @@ pub(super) trait Job: Send {
     fn run(&mut self, conn: &Connection, heads: &mut Heads) -> Result<(), Failure>;
     /// Gives the answer, once it is known how the transaction ended. What comes back has something for the next transaction.
     fn answer(self: Box<Self>, committed: Result<(), JournalError>) -> Option<Box<dyn Job>>;
+    /// The thread is to end: what comes back has no more than what waits now.
+    fn close(&self) {}
     /// Nobody waits any more.
     fn is_abandoned(&self) -> bool;
 }

@@ -268,3 +268,6 @@ pub(super) const CLOSED: &str = "the SQLite database was closed; open it again";
 const JOBS_A_TRANSACTION: usize = 256;
 /// Who waits longer has another thread help.
 const LONG: Duration = Duration::from_micros(500);
+
+#[cfg(test)]
+mod tests;

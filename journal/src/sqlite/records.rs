@@ -4,8 +4,7 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteJournal;
-use super::heads::Heads;
-use crate::{Gate, JournalError, Record, RecordChange, RecordKey, Records, Revision, Timestamp, Verdict};
+use crate::{JournalError, Record, RecordChange, RecordKey, Records, Revision, Timestamp, Verdict};
 
 #[async_trait]
 impl Records for SqliteJournal {
@@ -24,14 +23,7 @@ impl Records for SqliteJournal {
         if count == 0 {
             return Vec::new();
         }
-        let work = move |conn: &Connection, heads: &mut Heads| {
-            if changes.iter().any(|change| change.key == *Gate::key()) {
-                // The next write reads it anew.
-                heads.forget();
-            }
-            change_all(conn, &changes)
-        };
-        match self.database().transact_with(work).await {
+        match self.database().transact(move |conn| change_all(conn, &changes)).await {
             Ok(answers) => answers,
             Err(error) => vec![Err(error); count],
         }

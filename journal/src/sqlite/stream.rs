@@ -1,7 +1,7 @@
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
-use crate::{Epoch, Head, PersistenceId, SeqNr, Token};
+use crate::{Epoch, Head, Mark, PersistenceId, SeqNr, Token};
 
 /// The row of an id: where it stands.
 #[derive(Debug, Clone, Copy)]
@@ -21,14 +21,15 @@ impl Stream {
     /// events'; what the row knew of the head when it was last written tells whether events are missing.
     pub(super) const FIND: &'static str = "\
         SELECT id, max(known_head, coalesce((SELECT max(seq) FROM events WHERE stream = streams.id), 0)),
-            epoch, activation, deleted_to
+            epoch, activation, deleted_to, (SELECT mark FROM marks WHERE stream = streams.id)
         FROM streams WHERE persistence_id = ?";
 
     /// The same with the statement at hand, for many ids.
     pub(super) fn find_with(find: &mut Statement<'_>, id: &PersistenceId) -> rusqlite::Result<Option<Self>> {
         find.query_row([id.as_str()], |row| {
             let token = Token::new(Epoch(unsigned(row, 2)?), unsigned(row, 3)?);
-            let head = Head { seq_nr: seq_nr(row, 1)?, token, deleted_to: seq_nr(row, 4)? };
+            let head =
+                Head { seq_nr: seq_nr(row, 1)?, token, deleted_to: seq_nr(row, 4)?, mark: mark(row, 5)? };
             Ok(Self { id: row.get(0)?, head })
         })
         .optional()
@@ -83,6 +84,10 @@ pub(super) fn seq_nr(row: &Row<'_>, column: usize) -> rusqlite::Result<SeqNr> {
         .ok()
         .and_then(SeqNr::new)
         .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, number))
+}
+
+fn mark(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Mark>> {
+    Ok(row.get::<_, Option<[u8; Mark::BYTES]>>(column)?.map(Mark::from_bytes))
 }
 
 /// A persistence id as it was stored; one that breaks the rules is a damaged file.

@@ -10,6 +10,7 @@ use super::Schema;
 /// - `streams` is where tokens and deletions are kept for ever. `known_head` is the head when the row was last written, by a claim, the first
 ///   append under a token, or a deletion: the head is that or the highest `seq`, whichever is higher. An append under the token
 ///   of the row writes nothing here.
+/// - `marks` has a row for each id that was ever given a mark.
 /// - `record_revisions` has one row: the last revision that any record was given.
 pub(super) const TABLES: Schema = Schema {
     component: "journal",
@@ -47,5 +48,7 @@ CREATE TABLE record_revisions (last INTEGER NOT NULL) STRICT;
 INSERT INTO record_revisions (last) VALUES (0);",
         // Appends stopped writing it: a build that takes it for the head must not open the file.
         "ALTER TABLE streams RENAME COLUMN head TO known_head;",
+        // An older build would append without moving them.
+        "CREATE TABLE marks (stream INTEGER PRIMARY KEY, mark BLOB NOT NULL) STRICT;",
     ],
 };

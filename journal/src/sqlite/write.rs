@@ -3,9 +3,10 @@ use std::sync::LazyLock;
 use rusqlite::{CachedStatement, Connection, Statement, params};
 
 use super::heads::Heads;
+use super::marks;
 use super::stream::{Stream, stored_seq_nr};
 use crate::encoded_write::{EncodedEvent, EncodedKind, EncodedWrite};
-use crate::{Head, JournalError, NotStored, PersistenceId, SeqNr, Slice, Tag};
+use crate::{Head, JournalError, Mark, MarkChange, NotStored, PersistenceId, SeqNr, Slice, Tag};
 
 /// Decides and stores a list, in order, inside a transaction that holds the write lock; `not_stored` has what became of earlier
 /// lists that share the transaction and belong together.
@@ -17,7 +18,7 @@ pub(super) fn write(
 ) -> rusqlite::Result<Vec<Result<Head, JournalError>>> {
     heads.refresh(conn)?;
     let find = conn.prepare_cached(Stream::FIND)?;
-    let mut list = List { conn, heads, find, rows: Vec::with_capacity(writes.len()) };
+    let mut list = List { conn, heads, find, rows: Vec::with_capacity(writes.len()), marks: Vec::new() };
     let mut answers = Vec::with_capacity(writes.len());
     for write in writes {
         let answer = match not_stored.earlier_of(&write.persistence_id, write.token) {
@@ -30,6 +31,7 @@ pub(super) fn write(
         answers.push(answer);
     }
     insert_events(conn, &list.rows)?;
+    marks::put(conn, list.marks)?;
     Ok(answers)
 }
 
@@ -39,6 +41,8 @@ struct List<'a> {
     heads: &'a mut Heads,
     find: CachedStatement<'a>,
     rows: Vec<EventRow<'a>>,
+    /// Rows of `streams` with the marks that they get, oldest first.
+    marks: Vec<(i64, Mark)>,
 }
 
 /// An event that is to be inserted.
@@ -55,9 +59,6 @@ impl<'a> List<'a> {
         if let EncodedKind::Append { events: Err(error), .. } = &write.kind {
             return Ok(Err(error.clone()));
         }
-        if let Err(closed) = self.heads.pass_gate(write.kind.gated()) {
-            return Ok(Err(closed));
-        }
         let known = self.heads.find(&mut self.find, id)?;
         let head = known.map_or(Head::EMPTY, |stream| stream.head);
         if head.token > token {
@@ -71,9 +72,13 @@ impl<'a> List<'a> {
                     head: head.seq_nr,
                 }))
             }
-            EncodedKind::Append { expected, events } => {
+            EncodedKind::Append { expected, events, mark } => {
+                let mark = match changed(id, head, mark.as_deref().copied()) {
+                    Ok(mark) => mark,
+                    Err(conflict) => return Ok(Err(conflict)),
+                };
                 let events = events.as_deref().unwrap_or_default();
-                let head = Head { seq_nr: expected.plus(events.len() as u64), token, ..head };
+                let head = Head { seq_nr: expected.plus(events.len() as u64), token, mark, ..head };
                 let stream = self.set(id, known, head)?;
                 self.append(stream, id.slice(), *expected, events);
                 Ok(Ok(head))
@@ -84,11 +89,21 @@ impl<'a> List<'a> {
                 Ok(Ok(head))
             }
             EncodedKind::Verify if head.token == token => Ok(Ok(head)),
-            EncodedKind::Verify => Ok(Err(JournalError::outranked(id, token, head.token))),
+            EncodedKind::Mark(change) if head.token == token => match changed(id, head, Some(*change)) {
+                Ok(mark) => {
+                    let head = Head { mark, ..head };
+                    self.set(id, known, head)?;
+                    Ok(Ok(head))
+                }
+                Err(conflict) => Ok(Err(conflict)),
+            },
+            EncodedKind::Verify | EncodedKind::Mark(_) => {
+                Ok(Err(JournalError::outranked(id, token, head.token)))
+            }
         }
     }
 
-    /// Moves the head. The row is written for a new id and for a new token; the events say the rest.
+    /// Moves the head. The row is written for a new id and for a new token, that of the mark for a new mark; the events say the rest.
     fn set(&mut self, id: &PersistenceId, known: Option<Stream>, head: Head) -> rusqlite::Result<Stream> {
         let stream = match known {
             None => Stream::insert(self.conn, id, head)?,
@@ -100,6 +115,9 @@ impl<'a> List<'a> {
                 stream
             }
         };
+        if let Some(mark) = head.mark.filter(|_| known.is_none_or(|known| known.head.mark != head.mark)) {
+            self.marks.push((stream.id, mark));
+        }
         self.heads.put(id, stream);
         Ok(stream)
     }
@@ -110,6 +128,19 @@ impl<'a> List<'a> {
             seq_nr = seq_nr.next();
             EventRow { stream: stream.id, seq_nr, slice, event }
         }));
+    }
+}
+
+/// The mark that a change makes of an id's; a conflict where it builds on another.
+fn changed(id: &PersistenceId, head: Head, change: Option<MarkChange>) -> Result<Option<Mark>, JournalError> {
+    match change {
+        None => Ok(head.mark),
+        Some(change) if change.from == head.mark => Ok(Some(change.to)),
+        Some(_) => Err(JournalError::Conflict {
+            persistence_id: id.clone(),
+            expected: head.seq_nr,
+            head: head.seq_nr,
+        }),
     }
 }
 

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use super::Options;
 use super::batch::Batch;
-use super::connection::open_writer;
+use super::connection::{open_writer, run};
 use super::failure::{Failure, unavailable};
 use super::heads::Heads;
 use super::job::Job;
@@ -38,8 +38,23 @@ impl Writer {
 
     /// Runs the jobs in one transaction and answers them. Those that come back have something for the next one.
     pub(super) fn commit(&mut self, jobs: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+        self.run(Instant::now(), Batch::new(jobs))
+    }
+
+    /// The same for one job, in a thread that must not wait for a lock. `false`: another connection holds it, or something is wrong
+    /// that the next [`commit`](Self::commit) meets.
+    pub(super) fn commit_now(&mut self, job: impl FnOnce() -> Box<dyn Job>) -> bool {
         let began = Instant::now();
-        let mut batch = Batch::new(jobs);
+        let State::Healthy(conn, _) = &self.connection else { return false };
+        let begun = conn.busy_timeout(Duration::ZERO).and_then(|()| run(conn, "BEGIN IMMEDIATE"));
+        let begun = begun.and(conn.busy_timeout(self.options.busy_timeout));
+        if begun.is_ok() {
+            self.run(began, Batch::begun(vec![job()]));
+        }
+        begun.is_ok()
+    }
+
+    fn run(&mut self, began: Instant, mut batch: Batch) -> Vec<Box<dyn Job>> {
         let ended = self.healthy().and_then(|(conn, heads)| batch.run(conn, heads));
         self.pace.observe(began.elapsed());
         if batch.io {
@@ -218,6 +233,29 @@ mod tests {
         fn log_bytes(&self) -> u64 {
             fs::metadata(self.directory.path().join("notes.db-wal")).unwrap().len()
         }
+    }
+
+    #[test]
+    fn a_caller_that_commits_waits_for_no_lock() {
+        let mut setup = setup();
+        setup.writer.options.busy_timeout = Duration::from_secs(600);
+        let other = Connection::open(&setup.writer.path).unwrap();
+        other.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let insert = || Task {
+            work: Some(|conn: &Connection, _: &mut Heads| conn.execute("INSERT INTO notes VALUES ('a')", ())),
+            done: None,
+            reply: oneshot::channel().0,
+        };
+        // Were it to wait, it would do so for ten minutes.
+        assert!(!setup.writer.commit_now(|| panic!("it has the lock")));
+        other.execute_batch("ROLLBACK").unwrap();
+        assert!(setup.writer.commit_now(|| Box::new(insert())));
+        let count = "SELECT count(*) FROM notes";
+        assert_eq!(other.query_row(count, (), |row| row.get::<_, i64>(0)).unwrap(), 1);
+        // The time to wait is as it was, for the thread.
+        let State::Healthy(conn, _) = &setup.writer.connection else { panic!("nothing failed") };
+        let wait: i64 = conn.query_row("PRAGMA busy_timeout", (), |row| row.get(0)).unwrap();
+        assert_eq!(wait, 600_000);
     }
 
     #[test]

@@ -111,6 +111,9 @@ impl WriterThread {
             }
             let sources = self.shared.begun();
             batch.extend(sources.into_iter().map(|source| Box::new(Commits::of(source)) as Box<dyn Job>));
+            if !self.closers.is_empty() {
+                batch.iter().for_each(|job| job.close());
+            }
             batch.retain(|job| !job.is_abandoned());
             let mut writer = self.shared.lock();
             if !batch.is_empty() {
@@ -135,3 +138,64 @@ impl Drop for WriterThread {
 }
 
 const MAX_JOBS_A_COMMIT: usize = 512;
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::Options;
+    use super::*;
+    use crate::encoded_write::EncodedWrite;
+    use crate::{Head, JournalError};
+
+    /// Its callers come again before they are answered.
+    #[derive(Default)]
+    struct Steady {
+        closed: AtomicBool,
+        begun: tokio::sync::Notify,
+    }
+
+    impl CommitSource for Steady {
+        fn is_needed(&self) -> bool {
+            !self.closed.load(Ordering::SeqCst)
+        }
+
+        fn take(&self) -> Vec<EncodedWrite> {
+            self.begun.notify_one();
+            Vec::new()
+        }
+
+        fn more(&self) -> Vec<EncodedWrite> {
+            Vec::new()
+        }
+
+        fn conclude(&self, _answers: Result<Vec<Result<Head, JournalError>>, JournalError>) -> bool {
+            self.is_needed()
+        }
+
+        fn close(&self) {
+            self.closed.store(true, Ordering::SeqCst);
+        }
+
+        fn abandon(&self, _error: JournalError) {
+            self.close();
+        }
+    }
+
+    #[tokio::test]
+    async fn closing_ends_a_source_that_always_has_something() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("journal.db");
+        rusqlite::Connection::open(&path).unwrap().execute_batch("PRAGMA journal_mode = WAL").unwrap();
+        let (jobs, queue) = mpsc::channel(8);
+        let shared = Shared::start(Writer::open(path, Options::default()).unwrap(), queue).unwrap();
+        let source = Arc::new(Steady::default());
+        shared.begin(Arc::clone(&source) as Arc<dyn CommitSource>).unwrap();
+        jobs.send(Message::Look).await.ok().unwrap();
+        source.begun.notified().await;
+        let (closed, done) = oneshot::channel();
+        jobs.send(Message::Close(closed)).await.ok().unwrap();
+        tokio::time::timeout(Duration::from_secs(60), done).await.expect("it ends").unwrap();
+        assert!(shared.begin(source).is_err());
+    }
+}

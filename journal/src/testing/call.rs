@@ -32,6 +32,8 @@ pub enum JournalOperation {
     Claim,
     /// [`Write::Verify`].
     Verify,
+    /// [`Write::Mark`].
+    Mark,
     /// [`Journal::replay`](crate::Journal::replay).
     Replay,
     /// [`Journal::head`](crate::Journal::head).
@@ -53,6 +55,7 @@ impl JournalOperation {
         Self::Append,
         Self::Claim,
         Self::Verify,
+        Self::Mark,
         Self::Replay,
         Self::Head,
         Self::DeleteTo,
@@ -61,7 +64,7 @@ impl JournalOperation {
         Self::EventsBySlice,
         Self::PersistenceIds,
     ];
-    pub(super) const WRITES: &[Self] = &[Self::Append, Self::Claim, Self::Verify];
+    pub(super) const WRITES: &[Self] = &[Self::Append, Self::Claim, Self::Verify, Self::Mark];
     pub(super) const READS: &[Self] =
         &[Self::Head, Self::EventsByTag, Self::EventsBySlice, Self::PersistenceIds];
 }
@@ -72,6 +75,7 @@ impl fmt::Display for JournalOperation {
             Self::Append => "append",
             Self::Claim => "claim",
             Self::Verify => "verify",
+            Self::Mark => "mark",
             Self::Replay => "replay",
             Self::Head => "head",
             Self::DeleteTo => "delete",
@@ -102,6 +106,7 @@ impl JournalCall {
             }
             Write::Claim { .. } => (JournalOperation::Claim, format!("by {token}")),
             Write::Verify { .. } => (JournalOperation::Verify, format!("by {token}")),
+            Write::Mark { .. } => (JournalOperation::Mark, format!("by {token}")),
         };
         Self::new(operation, Some(write.persistence_id()), what)
     }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use annals_journal::{
-    Envelope, Gate, GatedCall, Head, Journal, JournalError, JournalExt, Limits, MemoryJournal, Offset, Page,
+    AtomicWrite, Envelope, Head, Journal, JournalError, JournalExt, Limits, MemoryJournal, Offset, Page,
     PageItem, PersistenceId, Record, RecordChange, RecordKey, Records, ReplayRange, Replayed, Revision,
     SeqNr, SliceRange, StoredEvent, Tag, Timestamp, Verdict, Write, check_record,
 };
@@ -45,8 +45,10 @@ pub(crate) enum Fault {
     StoresTooLarge,
     /// A page's mark is the journal's end, whatever the page has.
     MarksTooFar,
-    /// Looks at the gate, and stores a moment later.
-    RacesGate,
+    /// A change of an id's mark is made whatever it builds on.
+    IgnoresMarks,
+    /// An id's mark is changed before its append is decided.
+    MarksFirst,
 }
 
 #[derive(Debug)]
@@ -58,19 +60,12 @@ pub(crate) struct Broken {
     /// Positions above the first are shown as so many lower.
     shifts: Mutex<Vec<(u64, u64)>>,
     reads: AtomicUsize,
-    /// Where the gate is.
-    gate: MemoryJournal,
 }
 
 impl Broken {
     pub(crate) fn new(memory: MemoryJournal, fault: Fault) -> Self {
         let (stale, shown, shifts, reads) = Default::default();
-        let gate = memory.clone();
-        Self { memory: RwLock::new(memory), fault, stale, shown, shifts, reads, gate }
-    }
-
-    pub(crate) fn gated_by(self, gate: MemoryJournal) -> Self {
-        Self { gate, ..self }
+        Self { memory: RwLock::new(memory), fault, stale, shown, shifts, reads }
     }
 
     fn memory(&self) -> MemoryJournal {
@@ -96,8 +91,8 @@ impl Broken {
                 for (n, event) in (0..).zip(append.events) {
                     let (expected, events) = (append.expected.plus(n), vec![event]);
                     let persistence_id = append.persistence_id.clone();
-                    let one =
-                        annals_journal::AtomicWrite { persistence_id, expected, token: append.token, events };
+                    let (token, mark) = (append.token, None);
+                    let one = AtomicWrite { persistence_id, expected, token, events, mark };
                     answer = Ok(memory.append(one).await?);
                     until_moved(&self.reads).await;
                 }
@@ -105,6 +100,21 @@ impl Broken {
             }
             (Fault::AcceptsGaps, Write::Append(append)) if append.expected > head.seq_nr => {
                 memory.append(renumbered(append, head.seq_nr)).await
+            }
+            (Fault::IgnoresMarks, mut write) => {
+                if let Write::Append(AtomicWrite { mark: Some(change), .. }) | Write::Mark { change, .. } =
+                    &mut write
+                {
+                    change.from = head.mark;
+                }
+                memory.write_one(write).await
+            }
+            (Fault::MarksFirst, Write::Append(mut append)) if head.mark.is_some() => {
+                if let Some(change) = append.mark.take() {
+                    let (persistence_id, token) = (append.persistence_id.clone(), head.token);
+                    memory.write_one(Write::Mark { persistence_id, token, change }).await?;
+                }
+                memory.append(append).await
             }
             (_, write) => memory.write_one(write).await,
         }
@@ -118,7 +128,7 @@ impl Broken {
             if let PageItem::Event(StoredEvent { envelope, .. }) = item {
                 let (persistence_id, token) = (envelope.persistence_id.clone(), envelope.token);
                 let (expected, events) = (envelope.seq_nr.previous(), vec![envelope]);
-                new.append(annals_journal::AtomicWrite { persistence_id, expected, token, events })
+                new.append(AtomicWrite { persistence_id, expected, token, events, mark: None })
                     .await
                     .unwrap();
             }
@@ -183,14 +193,14 @@ fn with_newest_token(mut write: Write, head: Head) -> Write {
             append.token = newest;
             append.events.iter_mut().for_each(|event| event.token = newest);
         }
-        Write::Claim { token, .. } => *token = newest,
+        Write::Claim { token, .. } | Write::Mark { token, .. } => *token = newest,
         Write::Verify { token, .. } => *token = head.token,
         _ => unreachable!("there are no other writes"),
     }
     write
 }
 
-fn renumbered(mut append: annals_journal::AtomicWrite, head: SeqNr) -> annals_journal::AtomicWrite {
+fn renumbered(mut append: AtomicWrite, head: SeqNr) -> AtomicWrite {
     append.expected = head;
     for (n, event) in (1..).zip(&mut append.events) {
         event.seq_nr = head.plus(n);
@@ -206,6 +216,8 @@ impl Journal for Broken {
             | Fault::StoresAPartOfAConflict
             | Fault::StoresOneByOne
             | Fault::AcceptsGaps
+            | Fault::IgnoresMarks
+            | Fault::MarksFirst
             | Fault::ForgetsRefusals => {
                 let mut answers = Vec::new();
                 for write in writes {
@@ -219,16 +231,6 @@ impl Journal for Broken {
                     let head = self.memory().head(id).await.unwrap();
                     self.stale.lock().unwrap().insert(id.clone(), head);
                 }
-                self.memory().write(writes).await
-            }
-            Fault::RacesGate => {
-                let record = self.gate.get(Gate::key()).await.unwrap();
-                if let Some(Err(closed)) =
-                    Gate::of(record.as_ref()).unwrap().map(|gate| gate.check(GatedCall::Store))
-                {
-                    return vec![Err(closed); writes.len()];
-                }
-                until_moved(&self.reads).await;
                 self.memory().write(writes).await
             }
             _ => self.memory().write(writes).await,

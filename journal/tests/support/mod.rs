@@ -42,6 +42,7 @@ pub(crate) fn append(id: &PersistenceId, token: Token, expected: u64, count: u64
         expected: nr(expected),
         token,
         events: (1..=count).map(|n| event(id, expected + n, token)).collect(),
+        mark: None,
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) enum Flaw {
     Forgets,
 }
 
-pub(super) const LIMITS: Limits = Limits { max_payload_bytes: 1_000, max_events: 4 };
+pub(super) const LIMITS: Limits = Limits { max_payload_bytes: 1_000, max_events: 4, marks: false };
 
 /// One id's events, and all that was ever true of them.
 pub(super) struct Store {
@@ -79,7 +79,7 @@ impl Store {
     }
 
     fn answer(&self) -> Head {
-        Head { seq_nr: seq(self.head()), token: self.token, deleted_to: seq(self.deleted_to) }
+        Head { seq_nr: seq(self.head()), token: self.token, deleted_to: seq(self.deleted_to), mark: None }
     }
 
     /// As `Journal::write`.
@@ -203,6 +203,7 @@ impl Store {
             expected: seq(self.head()),
             token,
             events: vec![envelope],
+            mark: None,
         }))
     }
 }

@@ -229,7 +229,7 @@ impl Rig {
             states: StateAdapter::new(Counter::KIND, 1).unwrap(),
             written: Arc::default(),
             snapshots,
-            limits: Limits { max_payload_bytes: 5_000, max_events: 3 },
+            limits: Limits { max_payload_bytes: 5_000, max_events: 3, marks: false },
             bounds: bounds(),
         };
         let identity = Identity {
@@ -346,8 +346,8 @@ impl Rig {
     }
 
     pub(super) fn answer_claim(&mut self, token: Token, head: u64, deleted_to: u64) {
-        let head =
-            Head { seq_nr: SeqNr::new(head).unwrap(), token, deleted_to: SeqNr::new(deleted_to).unwrap() };
+        let (seq_nr, deleted_to) = (SeqNr::new(head).unwrap(), SeqNr::new(deleted_to).unwrap());
+        let head = Head { seq_nr, token, deleted_to, mark: None };
         self.step(Input::Claimed(Ok(head)));
     }
 

@@ -265,7 +265,7 @@ impl<'a, A: PersistentActor> Stored<'a, A> {
             let events: Vec<_> = events.collect();
             self.note(&events);
             let (persistence_id, expected) = (self.id.clone(), head.seq_nr);
-            let append = AtomicWrite { persistence_id, expected, token, events };
+            let append = AtomicWrite { persistence_id, expected, token, events, mark: None };
             if let Err(error) = self.kit.journal.inner().append(append).await {
                 panic!("the journal below does not take the events: {error}");
             }

@@ -1,48 +1,19 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::sample::{id, keys, ring, same, to_open, to_seal};
 use super::staged::Staged;
 use crate::encryption::data_key::MAX_SEALS;
 use crate::encryption::key_records::{KeyRecord as _, ScopeKeys, scope_key};
 use crate::encryption::key_store::KeyStore;
 use crate::encryption::{
-    DataKey, DataKeyOptions, DataKeys, KeySource, KeysError, MasterKeyId, Ring, RingKeys,
+    DataKeyOptions, DataKeys, KeySource, KeyState, KeysError, MasterKeyId, Ring, RingKeys,
 };
-use crate::{CompareAndSet, JournalError, KeyId, MemoryJournal, PersistenceId, Records, SeqNr};
-
-fn id(entity: &str) -> PersistenceId {
-    PersistenceId::new("account", entity).unwrap()
-}
-
-/// A ring with these of two keys; what a number stands for is the same in all of them.
-fn ring(active: u32, numbers: &[u32]) -> Ring {
-    let keys: Vec<_> =
-        numbers.iter().map(|number| format!(r#""{number}":"{}{}A=""#, number, "B".repeat(41))).collect();
-    Ring::parse(&format!(r#"{{"active":{active},"keys":{{{}}}}}"#, keys.join(","))).unwrap()
-}
-
-async fn keys(records: Arc<dyn Records>, ring: Ring) -> Result<DataKeys, KeysError> {
-    DataKeys::open(records, Arc::new(RingKeys::from(ring)), DataKeyOptions::default()).await
-}
-
-async fn to_seal(keys: &DataKeys, id: &PersistenceId, seq_nr: u64) -> Result<Arc<DataKey>, JournalError> {
-    keys.to_seal(&[(id, SeqNr::new(seq_nr).unwrap())]).await.remove(0)
-}
-
-async fn to_open(keys: &DataKeys, id: &PersistenceId, key: u32) -> Result<Arc<DataKey>, JournalError> {
-    keys.to_open(&[(id, KeyId(key))]).await.remove(0)
-}
-
-/// Whether one opens what the other seals.
-fn same(one: &DataKey, other: &DataKey) -> bool {
-    let mut text = *b"deposited 100";
-    let seal = one.seal(b"context", &mut text).unwrap();
-    one.id() == other.id() && other.open(&seal, b"context", &mut text).is_ok()
-}
+use crate::{CompareAndSet, JournalError, KeyId, MemoryJournal, PersistenceId, Records, SeqNr, Timestamp};
 
 /// The master key that wrapped the newest generation.
 async fn wrapped_by(records: &dyn Records, id: &PersistenceId) -> u32 {
-    let key = scope_key(id).unwrap();
+    let key = scope_key(id.as_str()).unwrap();
     let record = records.get(&key).await.unwrap().unwrap();
     ScopeKeys::read(&key, &record).unwrap().0.generations.last().unwrap().master
 }
@@ -179,7 +150,7 @@ async fn a_stored_key_opens_for_its_own_id_generation_and_number_alone() {
     let memory = Arc::new(MemoryJournal::new());
     let ours = keys(memory.clone(), ring(1, &[1, 2])).await.unwrap();
     to_seal(&ours, &id("alice"), 1).await.unwrap();
-    let alice = scope_key(&id("alice")).unwrap();
+    let alice = scope_key("account|alice").unwrap();
     let record = memory.get(&alice).await.unwrap().unwrap();
     let (whole, _) = ScopeKeys::read(&alice, &record).unwrap();
 
@@ -203,7 +174,7 @@ async fn a_stored_key_opens_for_its_own_id_generation_and_number_alone() {
     for (entity, value, number) in altered {
         // All but the first are put in the place of the true one.
         let owner = if entity == "bob" { id("bob") } else { id("alice") };
-        let key = scope_key(&owner).unwrap();
+        let key = scope_key(owner.as_str()).unwrap();
         let before = memory.get(&key).await.unwrap().map(|record| record.revision);
         let set = memory.compare_and_set(&key, before, value.to_value()).await.unwrap();
         assert!(matches!(set, CompareAndSet::Set(_)));
@@ -212,6 +183,62 @@ async fn a_stored_key_opens_for_its_own_id_generation_and_number_alone() {
         assert!(matches!(error, JournalError::Key { .. }), "{entity}: {error}");
         assert!(error.to_string().contains(owner.as_str()), "{entity}: {error}");
     }
+}
+
+#[tokio::test]
+async fn the_state_of_a_key_is_what_the_store_says_and_an_erased_one_opens_and_seals_nothing() {
+    let memory = Arc::new(MemoryJournal::new());
+    let ours = keys(memory.clone(), ring(1, &[1])).await.unwrap();
+    let (alice, bob) = (id("alice"), id("bob"));
+    to_seal(&ours, &alice, 3).await.unwrap();
+    let states: Vec<_> = ours.state(&[&alice, &bob]).await.into_iter().map(Result::unwrap).collect();
+    let generations = vec![(KeyId(1), SeqNr::new(3).unwrap())];
+    assert_eq!(states, [KeyState::Live { generations, erased_to: None }, KeyState::None]);
+
+    let key = scope_key(alice.as_str()).unwrap();
+    let record = memory.get(&key).await.unwrap().unwrap();
+    let (mut value, revision) = ScopeKeys::read(&key, &record).unwrap();
+    (value.erased_to, value.erased_at) = (1, 7);
+    let set = memory.compare_and_set(&key, Some(revision), value.to_value()).await.unwrap();
+    assert!(matches!(set, CompareAndSet::Set(_)));
+    ours.forget(&alice);
+    let erased = KeyState::Erased { erased_to: KeyId(1), at: Timestamp::from_micros(7) };
+    assert_eq!(ours.state(&[&alice]).await.remove(0).unwrap(), erased);
+    for refused in [to_seal(&ours, &alice, 4).await, to_open(&ours, &alice, 1).await] {
+        let error = refused.unwrap_err();
+        assert!(
+            matches!(&error, JournalError::Erased { persistence_id, .. } if *persistence_id == alice),
+            "{error}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn there_is_one_chain_key_and_whoever_reads_makes_none() {
+    let memory = Arc::new(MemoryJournal::new());
+    let records = Staged::around(&memory);
+    let ours = keys(records.clone(), ring(1, &[1, 2])).await.unwrap();
+    let reader = |ring: Ring| {
+        DataKeys::open_for_reading(memory.clone(), Arc::new(RingKeys::from(ring)), DataKeyOptions::default())
+    };
+    let reading = reader(ring(1, &[1])).await.unwrap();
+    assert!(matches!(reading.chain_key().await, Err(JournalError::Key { .. })));
+
+    // Another is faster, and the active master key moves meanwhile.
+    let theirs = keys(memory.clone(), ring(1, &[1, 2])).await.unwrap();
+    let (first, moved) = (theirs.clone(), memory.clone());
+    records.before_change(async move {
+        activate_second(moved).await;
+        first.chain_key().await.unwrap();
+    });
+    let ours = ours.chain_key().await.unwrap();
+    assert_eq!(ours, theirs.chain_key().await.unwrap());
+    let reading = reader(ring(2, &[1, 2])).await.unwrap();
+    assert_eq!(reading.chain_key().await.unwrap(), ours);
+
+    let error = to_seal(&reading, &id("alice"), 1).await.unwrap_err();
+    assert!(matches!(error, JournalError::Rejected { .. }), "{error}");
+    assert!(memory.get(&scope_key("account|alice").unwrap()).await.unwrap().is_none());
 }
 
 #[tokio::test]
