@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_migrations::{EventAdapter, KindAdapter, SchemaError, StateAdapter};
+use annals_migrations::{EventAdapter, KindAdapter, ListAdapter, SchemaError, StateAdapter};
 use annals_snapshot::{Retention, SnapshotPolicy};
 
 use crate::entity::Bounds;
@@ -87,7 +87,7 @@ impl<A: PersistentActor> Kind<A> {
     /// How events become bytes; default: [`KindAdapter`].
     #[must_use]
     pub fn event_adapter(mut self, adapter: impl EventAdapter<A::Event>) -> Self {
-        self.adapter = Some(Arc::new(adapter));
+        self.adapter = Some(Arc::new(ListAdapter::new(adapter)));
         self
     }
 
@@ -190,7 +190,7 @@ impl<A: PersistentActor> Kind<A> {
     pub(crate) fn adapter(&self) -> Result<Arc<dyn EventAdapter<A::Event>>, SchemaError> {
         match &self.adapter {
             Some(adapter) => Ok(Arc::clone(adapter)),
-            None => Ok(Arc::new(KindAdapter::<A::Event>::new(A::KIND)?)),
+            None => Ok(Arc::new(ListAdapter::new(KindAdapter::<A::Event>::new(A::KIND)?))),
         }
     }
 }
