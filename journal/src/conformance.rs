@@ -41,6 +41,7 @@ pub mod concurrency;
 pub mod crash;
 pub mod deletes;
 pub mod fencing;
+pub mod gate;
 pub mod ids;
 pub mod limits;
 pub mod marks;

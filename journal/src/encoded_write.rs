@@ -1,7 +1,8 @@
 use bytes::Bytes;
 
 use crate::{
-    AtomicWrite, Envelope, JournalError, Limits, MarkChange, PersistenceId, SeqNr, Tag, Token, Write,
+    AtomicWrite, Envelope, GatedCall, JournalError, Limits, MarkChange, PersistenceId, SeqNr, Tag, Token,
+    Write,
 };
 
 /// A [`Write`] whose events are bytes: made in the task of whoever writes, so that it spreads over cores, while what commits
@@ -38,6 +39,16 @@ pub(crate) enum EncodedKind {
 pub(crate) struct EncodedEvent {
     pub(crate) bytes: Bytes,
     pub(crate) tags: Vec<Tag>,
+}
+
+impl EncodedKind {
+    /// What a closed journal judges.
+    pub(crate) fn gated(&self) -> GatedCall {
+        match self {
+            Self::Append { .. } | Self::Mark(_) => GatedCall::Store,
+            Self::Claim | Self::Verify => GatedCall::Own,
+        }
+    }
 }
 
 impl EncodedWrite {

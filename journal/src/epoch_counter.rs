@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use crate::{CompareAndSet, Epoch, JournalError, RecordKey, Records};
+use crate::{CompareAndSet, Epoch, Gate, GatedCall, JournalError, RecordKey, Records};
 
 /// Takes the next epoch from the counter in the journal's records; every start of a node takes one.
 ///
@@ -8,9 +8,13 @@ use crate::{CompareAndSet, Epoch, JournalError, RecordKey, Records};
 /// epochs only have to grow.
 ///
 /// # Errors
+/// [`JournalError::Rejected`] when the journal is closed ([`Gate`]), with the one to open;
 /// [`JournalError::Unavailable`] and [`JournalError::Unknown`] as the records give them;
 /// [`JournalError::Corrupt`] when the record is not a counter.
 pub async fn next_epoch(records: &dyn Records) -> Result<Epoch, JournalError> {
+    if let Some(gate) = Gate::of(records.get(Gate::key()).await?.as_ref())? {
+        gate.check(GatedCall::Own)?;
+    }
     let next = move |last: u64| last.checked_add(1).filter(|next| *next <= i64::MAX as u64);
     change(records, |last| next(last).map(Some).ok_or_else(|| corrupt("no epoch is left"))).await
 }
@@ -19,7 +23,7 @@ pub async fn next_epoch(records: &dyn Records) -> Result<Epoch, JournalError> {
 /// be fenced by them.
 ///
 /// # Errors
-/// As [`next_epoch`].
+/// As [`next_epoch`]; a closed journal is no error.
 pub async fn raise_epoch(records: &dyn Records, epoch: Epoch) -> Result<(), JournalError> {
     change(records, |last| Ok((epoch.0 > last).then_some(epoch.0))).await.map(drop)
 }

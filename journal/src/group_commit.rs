@@ -173,6 +173,13 @@ impl Journal for GroupCommit {
         self.handle.inner.replace(old, new).await
     }
 
+    async fn replace_all(
+        &self,
+        replacements: Vec<(StoredEvent, Envelope)>,
+    ) -> Vec<Result<bool, JournalError>> {
+        self.handle.inner.replace_all(replacements).await
+    }
+
     async fn events_by_tag(&self, tag: &Tag, after: Offset, limit: usize) -> Result<Page, JournalError> {
         self.handle.inner.events_by_tag(tag, after, limit).await
     }

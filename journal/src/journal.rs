@@ -22,6 +22,8 @@ use crate::{
 ///   never forgotten, not even when all its events are.
 /// - Bytes from the store never panic: what cannot be read is [`JournalError::Corrupt`] with persistence id and number.
 /// - A future that is dropped leaves what it was doing done or not done, never half done.
+/// - While the record [`Gate::key`](crate::Gate::key) has a value, what its gate refuses is
+///   [`Rejected`](JournalError::Rejected) ([`Gate::check`](crate::Gate::check)): judged in the same atomic step as each write.
 #[async_trait]
 pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// Decides each write in the order of the list, commits what was accepted, and answers them one by one.
@@ -97,6 +99,20 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`Rejected`](JournalError::Rejected) when `new` names another id, number or time stamp than `old`, or is too large.
     async fn replace(&self, old: &StoredEvent, new: Envelope) -> Result<bool, JournalError>;
+
+    /// As [`Journal::replace`] for many events, each decided by itself and answered in the order of the list.
+    ///
+    /// A backend commits the whole list at once; this is where a rewriting gets its speed.
+    async fn replace_all(
+        &self,
+        replacements: Vec<(StoredEvent, Envelope)>,
+    ) -> Vec<Result<bool, JournalError>> {
+        let mut answers = Vec::with_capacity(replacements.len());
+        for (old, new) in replacements {
+            answers.push(self.replace(&old, new).await);
+        }
+        answers
+    }
 
     /// Events that carry a tag, after an offset, in the order of offsets.
     ///
@@ -214,6 +230,13 @@ impl<J: Journal + ?Sized> Journal for Arc<J> {
 
     async fn replace(&self, old: &StoredEvent, new: Envelope) -> Result<bool, JournalError> {
         (**self).replace(old, new).await
+    }
+
+    async fn replace_all(
+        &self,
+        replacements: Vec<(StoredEvent, Envelope)>,
+    ) -> Vec<Result<bool, JournalError>> {
+        (**self).replace_all(replacements).await
     }
 
     async fn events_by_tag(&self, tag: &Tag, after: Offset, limit: usize) -> Result<Page, JournalError> {

@@ -116,6 +116,8 @@ pub mod encryption;
 
 mod readers;
 pub use readers::{Reader, ReaderName, Readers};
+mod gate;
+pub use gate::{Gate, GatedCall};
 mod epoch_counter;
 pub use epoch_counter::{last_epoch, next_epoch, raise_epoch};
 

@@ -87,7 +87,7 @@ impl Journal for MemoryJournal {
     async fn replace(&self, old: &StoredEvent, new: Envelope) -> Result<bool, JournalError> {
         old.check_replacement(&new, Self::LIMITS)?;
         let bytes = new.encode();
-        Ok(write(&self.store).replace(old, bytes, new.tags))
+        write(&self.store).replace(old, bytes, new.tags)
     }
 
     async fn events_by_tag(&self, tag: &Tag, after: Offset, limit: usize) -> Result<Page, JournalError> {

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use annals_journal::MemoryJournal;
 use annals_journal::conformance::{
-    Harness, Store, append, concurrency, deletes, fencing, ids, limits, marks, records, replace, replay,
-    run_clause, slices, tags,
+    Harness, Store, append, concurrency, deletes, fencing, gate, ids, limits, marks, records, replace,
+    replay, run_clause, slices, tags,
 };
 use broken::{Broken, BrokenRecords, Fault, RecordFault};
 
@@ -93,6 +93,7 @@ fn a_journal_that_replaces_whatever_is_there_is_caught() {
     let broken = || with(Fault::ReplacesAnything);
     caught(broken(), replace::a_changed_event_is_left_alone);
     caught(broken(), replace::of_concurrent_replacements_one_wins);
+    caught(broken(), replace::each_replacement_of_a_list_is_decided_by_itself);
     kept(broken(), replace::an_unchanged_event_is_replaced);
 }
 
@@ -183,6 +184,25 @@ fn records_that_decide_a_list_by_what_was_before_it_are_caught() {
     let broken = || with_records(RecordFault::DecidesListsAtOnce);
     caught(broken(), records::a_change_sees_those_before_it_in_its_list);
     kept(broken(), records::a_guarded_change_is_made_while_its_guard_is_unchanged);
+}
+
+#[test]
+fn a_journal_that_ignores_its_gate_is_caught() {
+    // Its records are another store's, so what they say does not reach it.
+    let broken = || Store::new(Arc::new(MemoryJournal::new()), Arc::new(MemoryJournal::new()));
+    caught(broken(), gate::a_sealed_journal_stores_nothing);
+    caught(broken(), gate::a_journal_that_is_filled_has_no_owners);
+    caught(broken(), gate::a_gate_is_opened_again);
+}
+
+#[test]
+fn a_journal_that_looks_at_its_gate_before_it_writes_is_caught() {
+    let broken = || {
+        let records = MemoryJournal::new();
+        let events = Broken::new(MemoryJournal::new(), Fault::RacesGate).gated_by(records.clone());
+        Store::new(Arc::new(events), Arc::new(records))
+    };
+    caught_in_time(broken, gate::nothing_is_stored_behind_the_seal);
 }
 
 #[test]

@@ -104,6 +104,13 @@ macro_rules! conformance {
                     another_event_is_rejected_as_replacement
                     tags_follow_the_new_envelope
                     of_concurrent_replacements_one_wins
+                    each_replacement_of_a_list_is_decided_by_itself
+                ;
+                gate:
+                    a_sealed_journal_stores_nothing
+                    a_journal_that_is_filled_has_no_owners
+                    a_gate_is_opened_again
+                    nothing_is_stored_behind_the_seal
                 ;
                 tags:
                     a_tags_events_come_in_the_order_of_offsets

@@ -124,6 +124,35 @@ pub async fn of_concurrent_replacements_one_wins(h: &mut Harness) {
     assert_eq!(stored(&journal, &a, 2).await.envelope.payload, format!("writer {}", winners[0]));
 }
 
+/// Of a list each replacement is decided by itself, and sees those before it.
+pub async fn each_replacement_of_a_list_is_decided_by_itself(h: &mut Harness) {
+    let (journal, a, b) = (h.journal(), id("a"), id("b"));
+    seed(&journal, &a, 3).await;
+    seed(&journal, &b, 2).await;
+    let (a1, a2, b1) =
+        (stored(&journal, &a, 1).await, stored(&journal, &a, 2).await, stored(&journal, &b, 1).await);
+    let stale = StoredEvent { bytes: a1.bytes.clone(), ..b1.clone() };
+    let wrong = Envelope { seq_nr: nr(3), ..a2.envelope.clone() };
+    let answers = journal
+        .replace_all(vec![
+            (a1.clone(), with_payload(&a1, "first")),
+            (a1.clone(), with_payload(&a1, "second")),
+            (a2.clone(), wrong),
+            (stale, with_payload(&b1, "stale")),
+            (StoredEvent { offset: Offset::BEGINNING, ..b1.clone() }, with_payload(&b1, "third")),
+        ])
+        .await;
+    let answers: Vec<_> = answers.iter().map(|answer| answer.as_ref().ok().copied()).collect();
+    assert_eq!(answers, [Some(true), Some(false), None, Some(false), Some(true)]);
+    assert!(journal.replace_all(Vec::new()).await.is_empty());
+    h.reopen().await;
+    let journal = h.journal();
+    assert_eq!(stored(&journal, &a, 1).await.envelope.payload, "first");
+    assert_eq!(stored(&journal, &a, 2).await, a2);
+    assert_eq!(stored(&journal, &b, 1).await.envelope.payload, "third");
+    assert_eq!(stored(&journal, &b, 1).await.offset, b1.offset);
+}
+
 async fn stored(journal: &Arc<dyn Journal>, id: &PersistenceId, number: u64) -> StoredEvent {
     let mut events = events_of(journal, id, number).await;
     events.pop().unwrap()

@@ -4,7 +4,7 @@ use std::ops::Bound;
 use async_trait::async_trait;
 
 use super::{MemoryJournal, read, write};
-use crate::{JournalError, Record, RecordChange, RecordKey, Records, Revision, Timestamp, Verdict};
+use crate::{Gate, JournalError, Record, RecordChange, RecordKey, Records, Revision, Timestamp, Verdict};
 
 /// All records. One counter numbers the changes of all keys, so that no key ever has a revision twice.
 #[derive(Debug, Default)]
@@ -53,7 +53,15 @@ impl Records for MemoryJournal {
 
     async fn change(&self, changes: Vec<RecordChange>) -> Vec<Result<Verdict, JournalError>> {
         let mut store = write(&self.records);
-        changes.into_iter().map(|change| change.check().map(|()| store.change(change))).collect()
+        let gated = changes.iter().any(|change| change.key == *Gate::key());
+        let answers =
+            changes.into_iter().map(|change| change.check().map(|()| store.change(change))).collect();
+        if gated {
+            // Before the answer, and before anybody else changes the record.
+            let gate = store.records.get(Gate::key()).map(|record| Gate::decode(&record.value));
+            write(&self.store).gate = gate.map(|gate| gate.unwrap_or_else(|_| Gate::unreadable()));
+        }
+        answers
     }
 
     async fn now(&self) -> Result<Timestamp, JournalError> {

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use super::log::{Log, Row};
 use crate::encoded_write::{EncodedEvent, EncodedKind, EncodedWrite};
 use crate::{
-    Envelope, Head, JournalError, MarkChange, NotStored, Offset, Page, PageItem, PersistenceId, ReplayRange,
-    Replayed, SeqNr, StoredEvent, Tag, Token,
+    Envelope, Gate, GatedCall, Head, JournalError, MarkChange, NotStored, Offset, Page, PageItem,
+    PersistenceId, ReplayRange, Replayed, SeqNr, StoredEvent, Tag, Token,
 };
 
 /// All events, and where each id stands.
@@ -17,6 +17,8 @@ pub(super) struct Store {
     /// The keys of `streams`, in order.
     ids: BTreeSet<PersistenceId>,
     log: Log,
+    /// What the record of the gate says.
+    pub(super) gate: Option<Gate>,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,7 @@ impl Store {
         if let EncodedKind::Append { events: Err(error), .. } = kind {
             return Err(error);
         }
+        self.pass_gate(kind.gated())?;
         let head = self.head(id);
         if head.token > token {
             return Err(JournalError::outranked(id, token, head.token));
@@ -84,6 +87,10 @@ impl Store {
         let stream = self.stream(id);
         stream.head.mark = Some(change.to);
         Ok(stream.head)
+    }
+
+    fn pass_gate(&self, call: GatedCall) -> Result<(), JournalError> {
+        self.gate.as_ref().map_or(Ok(()), |gate| gate.check(call))
     }
 
     fn append(&mut self, id: &PersistenceId, token: Token, events: Vec<EncodedEvent>) -> Head {
@@ -121,6 +128,7 @@ impl Store {
     /// Puts one tombstone in the place of the last deleted event; it carries the tags of all that were deleted, so that
     /// a reader by any of them meets it.
     pub(super) fn delete_to(&mut self, id: &PersistenceId, to: SeqNr) -> Result<(), JournalError> {
+        self.pass_gate(GatedCall::Store)?;
         let head = self.head(id);
         if to > head.seq_nr {
             let reason = format!("cannot delete up to {to:?}, the head is {:?}", head.seq_nr);
@@ -151,16 +159,22 @@ impl Store {
         Ok(())
     }
 
-    pub(super) fn replace(&mut self, old: &StoredEvent, bytes: Bytes, tags: Vec<Tag>) -> bool {
+    pub(super) fn replace(
+        &mut self,
+        old: &StoredEvent,
+        bytes: Bytes,
+        tags: Vec<Tag>,
+    ) -> Result<bool, JournalError> {
+        self.pass_gate(GatedCall::Store)?;
         let event = &old.envelope;
         let position = self.position(&event.persistence_id, event.seq_nr);
-        let Some(row) = position.and_then(|position| self.log.get_mut(position)) else { return false };
+        let Some(row) = position.and_then(|position| self.log.get_mut(position)) else { return Ok(false) };
         let unchanged = row.event.as_ref() == Some(&old.bytes);
         if unchanged {
             row.event = Some(bytes);
             row.tags = tags;
         }
-        unchanged
+        Ok(unchanged)
     }
 
     fn position(&self, id: &PersistenceId, seq_nr: SeqNr) -> Option<u64> {

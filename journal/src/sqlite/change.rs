@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::heads::Heads;
 use super::stream::{Stream, stored_seq_nr};
 use super::write::insert_tags;
-use crate::{JournalError, PersistenceId, SeqNr, StoredEvent, Tag};
+use crate::{GatedCall, JournalError, PersistenceId, SeqNr, StoredEvent, Tag};
 
 /// Deletes an id's events up to a number; the last of them becomes the id's tombstone, with the tags of all that were deleted.
 pub(super) fn delete_to(
@@ -15,6 +15,10 @@ pub(super) fn delete_to(
     id: &PersistenceId,
     to: SeqNr,
 ) -> rusqlite::Result<Result<(), JournalError>> {
+    heads.refresh(conn)?;
+    if let Err(closed) = heads.pass_gate(GatedCall::Store) {
+        return Ok(Err(closed));
+    }
     let stream = Stream::find(conn, id)?;
     let head = stream.map_or(SeqNr::ZERO, |stream| stream.head.seq_nr);
     if to > head {
@@ -44,28 +48,55 @@ pub(super) fn delete_to(
     Ok(Ok(()))
 }
 
-/// Puts other bytes in the place of an event that is still as it was read.
+/// An event as it was read, and what is to stand in its place.
+pub(super) struct Replacement {
+    pub(super) old: StoredEvent,
+    pub(super) bytes: Bytes,
+    pub(super) tags: Vec<Tag>,
+}
+
+/// Puts other bytes in the place of each event that is still as it was read.
 pub(super) fn replace(
     conn: &Connection,
-    old: &StoredEvent,
-    bytes: &Bytes,
-    tags: &[Tag],
-) -> rusqlite::Result<bool> {
-    let event = &old.envelope;
-    let Some(stream) = Stream::find(conn, &event.persistence_id)? else { return Ok(false) };
-    let unchanged = conn
-        .prepare_cached("SELECT ordering FROM events WHERE stream = ? AND seq = ? AND envelope = ?")?
-        .query_row(params![stream.id, stored_seq_nr(event.seq_nr), old.bytes.as_ref()], |row| {
-            row.get::<_, i64>(0)
-        })
-        .optional()?;
-    // A tombstone has no bytes; whoever claims to have read none has not read an event.
-    let Some(ordering) = unchanged.filter(|_| !old.bytes.is_empty()) else { return Ok(false) };
-    conn.prepare_cached("UPDATE events SET envelope = ? WHERE ordering = ?")?
-        .execute(params![bytes.as_ref(), ordering])?;
-    if old.envelope.tags != tags {
-        conn.prepare_cached("DELETE FROM event_tags WHERE ordering = ?")?.execute([ordering])?;
-        insert_tags(conn, ordering, tags)?;
+    heads: &mut Heads,
+    replacements: &[Replacement],
+) -> rusqlite::Result<Result<Vec<bool>, JournalError>> {
+    heads.refresh(conn)?;
+    if let Err(closed) = heads.pass_gate(GatedCall::Store) {
+        return Ok(Err(closed));
     }
-    Ok(true)
+    // Most are still where they were read, and the bytes name id and number.
+    let mut update =
+        conn.prepare_cached("UPDATE events SET envelope = ?1 WHERE ordering = ?2 AND envelope = ?3")?;
+    let mut done = Vec::with_capacity(replacements.len());
+    for Replacement { old, bytes, tags } in replacements {
+        // A tombstone has no bytes; whoever claims to have read none has not read an event.
+        if old.bytes.is_empty() {
+            done.push(false);
+            continue;
+        }
+        let mut set = |ordering: i64| update.execute(params![bytes.as_ref(), ordering, old.bytes.as_ref()]);
+        let mut at = i64::try_from(old.offset.minor).unwrap_or_default();
+        let mut replaced = set(at)? == 1;
+        if !replaced && let Some(elsewhere) = ordering_of(conn, old)? {
+            at = elsewhere;
+            replaced = set(at)? == 1;
+        }
+        if replaced && old.envelope.tags != *tags {
+            conn.prepare_cached("DELETE FROM event_tags WHERE ordering = ?")?.execute([at])?;
+            insert_tags(conn, at, tags)?;
+        }
+        done.push(replaced);
+    }
+    Ok(Ok(done))
+}
+
+/// Where the event with these bytes is, whatever its offset was said to be.
+fn ordering_of(conn: &Connection, old: &StoredEvent) -> rusqlite::Result<Option<i64>> {
+    let Some(stream) = Stream::find(conn, &old.envelope.persistence_id)? else { return Ok(None) };
+    conn.prepare_cached("SELECT ordering FROM events WHERE stream = ? AND seq = ? AND envelope = ?")?
+        .query_row(params![stream.id, stored_seq_nr(old.envelope.seq_nr), old.bytes.as_ref()], |row| {
+            row.get(0)
+        })
+        .optional()
 }

@@ -1,11 +1,11 @@
 use std::collections::HashMap;
 
-use rusqlite::{Connection, Statement};
+use rusqlite::{Connection, OptionalExtension, Statement};
 
 use super::stream::Stream;
-use crate::PersistenceId;
+use crate::{Gate, GatedCall, JournalError, PersistenceId};
 
-/// The rows of the ids that were written last, as the connection that writes knows them.
+/// The rows of the ids that were written last, and the gate, as the connection that writes knows them.
 ///
 /// ```text
 ///  put ──▶ young ── full ──▶ old ── the next time ──▶ forgotten      found in old: young again
@@ -18,6 +18,8 @@ pub(super) struct Heads {
     old: HashMap<PersistenceId, Stream>,
     /// What SQLite says of the state that they were true in: it changes with every commit of another connection.
     version: Option<i64>,
+    /// As of the same state.
+    gate: Option<Gate>,
 }
 
 impl Heads {
@@ -26,6 +28,7 @@ impl Heads {
         let version = conn.prepare_cached("PRAGMA data_version")?.query_row((), |row| row.get(0))?;
         if self.version != Some(version) {
             self.forget();
+            self.gate = read_gate(conn)?;
             self.version = Some(version);
         }
         // Only between two lists: what a list has put is there until it ends.
@@ -33,6 +36,11 @@ impl Heads {
             self.old = std::mem::take(&mut self.young);
         }
         Ok(())
+    }
+
+    /// Whether the gate lets a call pass.
+    pub(super) fn pass_gate(&self, call: GatedCall) -> Result<(), JournalError> {
+        self.gate.as_ref().map_or(Ok(()), |gate| gate.check(call))
     }
 
     /// The row of an id, from the file when it is not known; `find` is [`Stream::FIND`].
@@ -66,6 +74,14 @@ impl Heads {
     pub(super) fn forget(&mut self) {
         *self = Self::default();
     }
+}
+
+fn read_gate(conn: &Connection) -> rusqlite::Result<Option<Gate>> {
+    conn.prepare_cached("SELECT value FROM records WHERE key = ?")?
+        .query_row([Gate::key().as_str()], |row| {
+            Ok(Gate::decode(row.get_ref(0)?.as_blob()?).unwrap_or_else(|_| Gate::unreadable()))
+        })
+        .optional()
 }
 
 /// About 2 MiB for both generations.

@@ -109,9 +109,35 @@ impl Journal for SqliteJournal {
     }
 
     async fn replace(&self, old: &StoredEvent, new: Envelope) -> Result<bool, JournalError> {
-        old.check_replacement(&new, Self::LIMITS)?;
-        let (old, bytes) = (old.clone(), new.encode());
-        self.database.transact(move |conn| change::replace(conn, &old, &bytes, &new.tags)).await
+        let answer = self.replace_all(vec![(old.clone(), new)]).await.pop();
+        answer.unwrap_or_else(|| {
+            Err(JournalError::Unknown { reason: "the journal gave no answer".into(), source: None })
+        })
+    }
+
+    async fn replace_all(
+        &self,
+        replacements: Vec<(StoredEvent, Envelope)>,
+    ) -> Vec<Result<bool, JournalError>> {
+        let (mut answers, mut accepted) = (Vec::with_capacity(replacements.len()), Vec::new());
+        for (old, new) in replacements {
+            // Those that are accepted are answered by the transaction.
+            answers.push(old.check_replacement(&new, Self::LIMITS).map(|()| false));
+            if let Some(Ok(_)) = answers.last() {
+                accepted.push(change::Replacement { bytes: new.encode(), tags: new.tags, old });
+            }
+        }
+        if accepted.is_empty() {
+            return answers;
+        }
+        let replaced =
+            self.database.transact_with(move |conn, heads| change::replace(conn, heads, &accepted)).await;
+        let open = answers.iter_mut().filter(|answer| answer.is_ok());
+        match replaced.and_then(|answered| answered) {
+            Ok(done) => open.zip(done).for_each(|(answer, done)| *answer = Ok(done)),
+            Err(error) => open.for_each(|answer| *answer = Err(error.clone())),
+        }
+        answers
     }
 
     async fn events_by_tag(&self, tag: &Tag, after: Offset, limit: usize) -> Result<Page, JournalError> {

@@ -4,7 +4,8 @@ use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::SqliteJournal;
-use crate::{JournalError, Record, RecordChange, RecordKey, Records, Revision, Timestamp, Verdict};
+use super::heads::Heads;
+use crate::{Gate, JournalError, Record, RecordChange, RecordKey, Records, Revision, Timestamp, Verdict};
 
 #[async_trait]
 impl Records for SqliteJournal {
@@ -23,7 +24,14 @@ impl Records for SqliteJournal {
         if count == 0 {
             return Vec::new();
         }
-        match self.database().transact(move |conn| change_all(conn, &changes)).await {
+        let work = move |conn: &Connection, heads: &mut Heads| {
+            if changes.iter().any(|change| change.key == *Gate::key()) {
+                // The next write reads it anew.
+                heads.forget();
+            }
+            change_all(conn, &changes)
+        };
+        match self.database().transact_with(work).await {
             Ok(answers) => answers,
             Err(error) => vec![Err(error); count],
         }

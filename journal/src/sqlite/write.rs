@@ -59,6 +59,9 @@ impl<'a> List<'a> {
         if let EncodedKind::Append { events: Err(error), .. } = &write.kind {
             return Ok(Err(error.clone()));
         }
+        if let Err(closed) = self.heads.pass_gate(write.kind.gated()) {
+            return Ok(Err(closed));
+        }
         let known = self.heads.find(&mut self.find, id)?;
         let head = known.map_or(Head::EMPTY, |stream| stream.head);
         if head.token > token {

@@ -6,9 +6,9 @@ use std::sync::{Mutex, RwLock};
 use std::time::{Duration, Instant};
 
 use annals_journal::{
-    AtomicWrite, Envelope, Head, Journal, JournalError, JournalExt, Limits, MemoryJournal, Offset, Page,
-    PageItem, PersistenceId, Record, RecordChange, RecordKey, Records, ReplayRange, Replayed, Revision,
-    SeqNr, SliceRange, StoredEvent, Tag, Timestamp, Verdict, Write, check_record,
+    AtomicWrite, Envelope, Gate, GatedCall, Head, Journal, JournalError, JournalExt, Limits, MemoryJournal,
+    Offset, Page, PageItem, PersistenceId, Record, RecordChange, RecordKey, Records, ReplayRange, Replayed,
+    Revision, SeqNr, SliceRange, StoredEvent, Tag, Timestamp, Verdict, Write, check_record,
 };
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -49,6 +49,8 @@ pub(crate) enum Fault {
     IgnoresMarks,
     /// An id's mark is changed before its append is decided.
     MarksFirst,
+    /// Looks at the gate, and stores a moment later.
+    RacesGate,
 }
 
 #[derive(Debug)]
@@ -60,12 +62,19 @@ pub(crate) struct Broken {
     /// Positions above the first are shown as so many lower.
     shifts: Mutex<Vec<(u64, u64)>>,
     reads: AtomicUsize,
+    /// Where the gate is.
+    gate: MemoryJournal,
 }
 
 impl Broken {
     pub(crate) fn new(memory: MemoryJournal, fault: Fault) -> Self {
         let (stale, shown, shifts, reads) = Default::default();
-        Self { memory: RwLock::new(memory), fault, stale, shown, shifts, reads }
+        let gate = memory.clone();
+        Self { memory: RwLock::new(memory), fault, stale, shown, shifts, reads, gate }
+    }
+
+    pub(crate) fn gated_by(self, gate: MemoryJournal) -> Self {
+        Self { gate, ..self }
     }
 
     fn memory(&self) -> MemoryJournal {
@@ -231,6 +240,16 @@ impl Journal for Broken {
                     let head = self.memory().head(id).await.unwrap();
                     self.stale.lock().unwrap().insert(id.clone(), head);
                 }
+                self.memory().write(writes).await
+            }
+            Fault::RacesGate => {
+                let record = self.gate.get(Gate::key()).await.unwrap();
+                if let Some(Err(closed)) =
+                    Gate::of(record.as_ref()).unwrap().map(|gate| gate.check(GatedCall::Store))
+                {
+                    return vec![Err(closed); writes.len()];
+                }
+                until_moved(&self.reads).await;
                 self.memory().write(writes).await
             }
             _ => self.memory().write(writes).await,
