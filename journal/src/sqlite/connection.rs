@@ -43,6 +43,9 @@ fn open(path: &Path, options: &Options) -> rusqlite::Result<Connection> {
     let conn = Connection::open_with_flags(path, flags)?;
     conn.busy_timeout(options.busy_timeout)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    // Without it a statement with a parameter in LIMIT is compiled anew each time that it is bound, lest another number has a better
+    // plan: 55,000 instructions, as much as reading ten events.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     // Savepoints keep old pages in the temporary store.
     conn.pragma_update(None, "temp_store", "MEMORY")?;
     Ok(conn)
@@ -57,3 +60,26 @@ const STATEMENTS_KEPT: usize = 128;
 const WRITER_CACHE_KIB: i64 = 16 * 1024;
 const READER_CACHE_KIB: i64 = 8 * 1024;
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_statement_is_compiled_once_whatever_is_bound() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notes.db");
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE notes (number INTEGER)").unwrap();
+        let options = Options::default();
+        for conn in [open_writer(&path, &options), open_reader(&path, &options, Closing::Checkpoints)] {
+            let conn = conn.unwrap();
+            let mut limited = conn.prepare("SELECT number FROM notes ORDER BY number LIMIT ?").unwrap();
+            for limit in [10, 20] {
+                assert!(!limited.exists([limit]).unwrap());
+            }
+            assert_eq!(limited.get_status(StatementStatus::RePrepare), 0);
+        }
+    }
+}

@@ -168,12 +168,11 @@ fn read_rows(
 ) -> rusqlite::Result<Result<(), String>> {
     let numbers = (rest.to.get() - rest.from.get()).saturating_add(1).min(rest.limit).min(PAGE_EVENTS);
     let expected = usize::try_from(numbers).unwrap_or_default();
-    let limit = i64::try_from(numbers).unwrap_or(i64::MAX);
+    let last = rest.from.previous().plus(numbers);
     let mut statement = conn.prepare_cached(
-        "SELECT ordering, seq, envelope FROM events WHERE stream = ? AND seq BETWEEN ? AND ? ORDER BY seq LIMIT ?",
+        "SELECT ordering, seq, envelope FROM events WHERE stream = ? AND seq BETWEEN ? AND ? ORDER BY seq",
     )?;
-    let mut found =
-        statement.query(params![stream.id, stored_seq_nr(rest.from), stored_seq_nr(rest.to), limit])?;
+    let mut found = statement.query(params![stream.id, stored_seq_nr(rest.from), stored_seq_nr(last)])?;
     let (mut rows, mut read) = (Vec::with_capacity(expected), Ok(()));
     while rows.len() < expected && bytes.len() < PAGE_BYTES {
         let Some(row) = found.next()? else {
