@@ -48,6 +48,10 @@ pub use data_keys::{DataKeyOptions, DataKeys};
 mod key_state;
 pub use key_state::KeyState;
 mod chain_key;
+mod erasure;
+pub use erasure::{EraseError, Erased, Eraser};
+mod erasure_log;
+pub use erasure_log::{ErasureLog, ErasureLogError};
 mod key_records;
 mod key_store;
 

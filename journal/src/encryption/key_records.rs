@@ -64,6 +64,9 @@ pub(super) struct ScopeKeys {
     /// When, in microseconds since 1970.
     #[prost(uint64, tag = "4")]
     pub(super) erased_at: u64,
+    /// Whether the id may be sealed for again since then: a new life was allowed.
+    #[prost(bool, tag = "5")]
+    pub(super) lives_again: bool,
 }
 
 /// `encryption/chain`.
@@ -101,7 +104,7 @@ pub(super) struct Generation {
 
 impl ScopeKeys {
     pub(super) fn new() -> Self {
-        Self { format: FORMAT, generations: Vec::new(), erased_to: 0, erased_at: 0 }
+        Self { format: FORMAT, generations: Vec::new(), erased_to: 0, erased_at: 0, lives_again: false }
     }
 
     pub(super) fn next_number(&self) -> Option<u32> {
@@ -115,7 +118,8 @@ impl ScopeKeys {
 
     /// When it was erased, if nothing began after that.
     pub(super) fn erased(&self) -> Option<Timestamp> {
-        (self.erased_to > 0 && self.live().next().is_none()).then(|| Timestamp::from_micros(self.erased_at))
+        let dead = self.erased_to > 0 && !self.lives_again && self.live().next().is_none();
+        dead.then(|| Timestamp::from_micros(self.erased_at))
     }
 }
 

@@ -8,7 +8,7 @@ pub enum KeyState {
     None,
     /// What was sealed since the last erasure, if there was one, can be opened.
     Live {
-        /// Each generation and the first event that it may have sealed, by number; at least one.
+        /// Each generation and the first event that it may have sealed, by number; none when a new life was allowed, and has not begun.
         generations: Vec<(KeyId, SeqNr)>,
         /// What this generation and those before it sealed was erased: this is a new life.
         erased_to: Option<KeyId>,

@@ -1,5 +1,6 @@
 //! Data keys in a store that others change at the same time.
 
 mod data_keys;
+mod erasure;
 mod sample;
 mod staged;
