@@ -40,6 +40,7 @@ fn expand_enum(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
     )?;
     let value_decoders =
         variants.iter().enumerate().filter_map(|(index, variant)| variant.value_decoder(index, &migrations));
+    let shapes = variants.iter().enumerate().filter_map(|(index, variant)| variant.shape(index, &migrations));
     let encoders = variants.iter().map(|variant| variant.encoder(&migrations));
     let decoders = variants.iter().enumerate().map(|(index, variant)| variant.decoder(index, &migrations));
     Ok(implementation(
@@ -51,6 +52,7 @@ fn expand_enum(input: &DeriveInput, data: &DataEnum) -> Result<TokenStream> {
             encode: quote!(match *self { #(#encoders,)* }),
             decoders: quote!(#(#decoders,)*),
             value_decoders: quote!(#(#value_decoders,)*),
+            shapes: quote!(#(#shapes,)*),
             steps: quote!(#(#steps)*),
             retired: container.retired.unwrap_or_default(),
         },
@@ -65,6 +67,11 @@ fn expand_struct(input: &DeriveInput) -> Result<TokenStream> {
     let steps = naming.steps(0, &migrations)?;
     let value_decoders =
         if protobuf { quote!() } else { quote!(0 => #migrations::codec::decode_json_value(payload),) };
+    let shapes = if protobuf {
+        quote!()
+    } else {
+        quote!(0 => ::core::option::Option::Some(#migrations::Shape::of::<Self>()),)
+    };
     let (encode, decode) = if protobuf {
         (
             quote!(::core::result::Result::Ok(#migrations::codec::encode_protobuf(self))),
@@ -82,6 +89,7 @@ fn expand_struct(input: &DeriveInput) -> Result<TokenStream> {
             encode,
             decoders: quote!(0 => #migrations::codec::#decode(payload),),
             value_decoders,
+            shapes,
             steps,
             retired: naming.retired.unwrap_or_default(),
         },
@@ -96,13 +104,15 @@ struct Parts {
     decoders: TokenStream,
     /// Of those that are stored as JSON.
     value_decoders: TokenStream,
+    /// The same.
+    shapes: TokenStream,
     /// Calls on `Migrations`.
     steps: TokenStream,
     retired: Vec<LitStr>,
 }
 
 fn implementation(ident: &Ident, migrations: &TokenStream, parts: Parts) -> TokenStream {
-    let Parts { schemas, schema, encode, decoders, value_decoders, steps, retired } = parts;
+    let Parts { schemas, schema, encode, decoders, value_decoders, shapes, steps, retired } = parts;
     let result = quote!(::core::result::Result);
     let has_steps = !steps.is_empty() || !retired.is_empty();
     let migrations_fn = has_steps.then(|| {
@@ -142,6 +152,13 @@ fn implementation(ident: &Ident, migrations: &TokenStream, parts: Parts) -> Toke
                 match schema {
                     #value_decoders
                     other => Self::decode(other, &#migrations::codec::encode_json(&payload)?),
+                }
+            }
+
+            fn shape(schema: usize) -> ::core::option::Option<#migrations::Shape> {
+                match schema {
+                    #shapes
+                    _ => ::core::option::Option::None,
                 }
             }
 
@@ -196,6 +213,12 @@ impl<'a> StoredVariant<'a> {
         let serde_index = self.serde_index;
         (!self.is_protobuf())
             .then(|| quote!(#index => #migrations::codec::decode_variant_value(#serde_index, payload)))
+    }
+
+    fn shape(&self, index: usize, migrations: &TokenStream) -> Option<TokenStream> {
+        let serde_index = self.serde_index;
+        let shape = quote!(#migrations::codec::variant_shape::<Self>(#serde_index));
+        (!self.is_protobuf()).then(|| quote!(#index => ::core::option::Option::Some(#shape)))
     }
 
     fn decoder(&self, index: usize, migrations: &TokenStream) -> TokenStream {

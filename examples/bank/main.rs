@@ -195,3 +195,16 @@ impl Terminated {
         }
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use annals::testing::SchemaLock;
+
+    use crate::account::Account;
+    use crate::transfer::Transfer;
+
+    #[test]
+    fn what_older_builds_stored_is_read() {
+        SchemaLock::at("examples/bank/schemas.lock").entity::<Account>().entity::<Transfer>().check();
+    }
+}

@@ -188,3 +188,15 @@ fn print(text: &str) -> anyhow::Result<()> {
         done => Ok(done?),
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use annals::testing::SchemaLock;
+
+    use crate::loan::Loan;
+
+    #[test]
+    fn what_older_builds_stored_is_read() {
+        SchemaLock::at("examples/loans/schemas.lock").entity::<Loan>().check();
+    }
+}

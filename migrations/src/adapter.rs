@@ -1,6 +1,6 @@
 use annals_journal::Envelope;
 
-use crate::{AdaptError, Encoded, Form, Versions};
+use crate::{AdaptError, Encoded, Form, ReadShape, Versions};
 
 /// Turns events of a kind into what is stored and back; the one place where types become bytes.
 ///
@@ -34,4 +34,10 @@ pub trait EventAdapter<E>: Send + Sync + 'static {
 
     /// Every manifest that it reads or writes. An adapter around another one says what is stored, not what the inner one sees.
     fn versions(&self) -> Vec<Versions>;
+
+    /// The shapes of what it reads, as far as they can be seen, for the lock file; none by default. An adapter around another one that
+    /// leaves the payloads as they are hands on what the inner one says.
+    fn shapes(&self) -> Vec<ReadShape> {
+        Vec::new()
+    }
 }

@@ -17,7 +17,7 @@ use bytes::Bytes;
 
 pub(crate) use stage::{Stage, take};
 
-use crate::{AdaptError, CodecError, Encoded, Form, Migrations, SchemaError, Step, Versions};
+use crate::{AdaptError, CodecError, Encoded, Form, Migrations, ReadShape, SchemaError, Step, Versions};
 
 /// Brings what was stored up to a `T` of today, and what is stored today down to older versions.
 pub(crate) struct Chain<T> {
@@ -96,6 +96,21 @@ impl<T: 'static> Chain<T> {
             writes: Vec::new(),
         });
         live.chain(old).collect()
+    }
+
+    /// What the steps from older versions take.
+    pub(crate) fn shapes(&self) -> impl Iterator<Item = ReadShape> {
+        self.lines.iter().flat_map(|line| {
+            let links = match &line.links {
+                Links::Steps(links) => links.as_slice(),
+                Links::Retired => &[],
+            };
+            (line.oldest..).zip(links).map(|(version, link)| ReadShape {
+                form: Form::new(line.manifest.clone(), version),
+                codec: None,
+                shape: link.step.takes(),
+            })
+        })
     }
 
     /// Reads what is not at today's version of schema `index` in today's codec; the error says why when there is no way.

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::CodecError;
+use crate::{CodecError, Shape};
 
 mod scratch;
 mod shape;
@@ -21,7 +21,7 @@ mod variant_reader;
 mod variant_writer;
 
 pub(crate) use shape::{Shapes, mix, shape};
-use variant_reader::VariantReader;
+pub(crate) use variant_reader::VariantReader;
 use variant_writer::VariantWriter;
 
 /// A whole value as JSON.
@@ -76,6 +76,11 @@ pub fn decode_variant_value<T: DeserializeOwned>(
 /// [`CodecError::Json`] when it is not.
 pub fn decode_json_value<T: DeserializeOwned>(value: serde_json::Value) -> Result<T, CodecError> {
     Ok(T::deserialize(value)?)
+}
+
+/// The shape of the fields of an enum's variant, told by its index among the variants that serde reads.
+pub fn variant_shape<T: DeserializeOwned>(index: u32) -> Shape {
+    Shape::of_variant::<T>(index)
 }
 
 /// A protobuf message.

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use crate::{CodecError, Migrations, Schema, codec};
+use crate::{CodecError, Migrations, Schema, Shape, codec};
 
 /// What can happen to one kind of entity: an enum with one schema a variant, or a struct.
 ///
@@ -32,6 +32,13 @@ pub trait Event: Sized + Send + Sync + 'static {
     /// As [`Event::decode`].
     fn decode_value(schema: usize, payload: serde_json::Value) -> Result<Self, CodecError> {
         Self::decode(schema, &codec::encode_json(&payload)?)
+    }
+
+    /// The shape of what [`Event::decode`] reads of a schema, for the lock file; `None` by default: it cannot be seen, and only samples
+    /// tell when it changes.
+    fn shape(schema: usize) -> Option<Shape> {
+        let _ = schema;
+        None
     }
 
     /// How older versions are read, and today's written for older builds. None by default.

@@ -1,7 +1,9 @@
 use std::fmt;
 use std::ops::RangeInclusive;
 
-use annals_journal::Manifest;
+use annals_journal::{Codec, Manifest};
+
+use crate::Shape;
 
 /// A manifest at one version: what a payload is said to be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,6 +37,17 @@ pub struct Versions {
     /// The forms in which it can write what it has today, newest first; those after the first are made by downcasters, and may have
     /// another manifest. Empty: it is only read.
     pub writes: Vec<Form>,
+}
+
+/// The shape of what is read of one form.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadShape {
+    /// Which form.
+    pub form: Form,
+    /// How its payload is stored; `None`: whatever the step to the next version takes.
+    pub codec: Option<Codec>,
+    /// What is read; `None`: it cannot be seen.
+    pub shape: Option<Shape>,
 }
 
 impl Versions {

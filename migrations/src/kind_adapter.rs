@@ -7,7 +7,8 @@ use bytes::Bytes;
 use crate::chain::{Chain, Stage, Stored};
 use crate::codec::{Shapes, mix, shape};
 use crate::{
-    AdaptError, CodecError, Encoded, Event, EventAdapter, Form, Migrations, Schema, SchemaError, Versions,
+    AdaptError, CodecError, Encoded, Event, EventAdapter, Form, Migrations, ReadShape, Schema, SchemaError,
+    Versions,
 };
 
 /// Stores a kind's events as their schemas say, and reads them and the older versions that [`Event::migrations`] lead up from.
@@ -145,6 +146,16 @@ impl<E: Event> EventAdapter<E> for KindAdapter<E> {
 
     fn versions(&self) -> Vec<Versions> {
         self.chain.versions()
+    }
+
+    fn shapes(&self) -> Vec<ReadShape> {
+        let today =
+            self.manifests.iter().zip(E::SCHEMAS).enumerate().map(|(index, (manifest, schema))| ReadShape {
+                form: Form::new(manifest.clone(), schema.version),
+                codec: Some(schema.codec),
+                shape: E::shape(index),
+            });
+        today.chain(self.chain.shapes()).collect()
     }
 }
 

@@ -2,7 +2,7 @@ use std::fmt;
 
 use annals_journal::Envelope;
 
-use crate::{AdaptError, Encoded, EventAdapter, EventList, Form, Versions};
+use crate::{AdaptError, Encoded, EventAdapter, EventList, Form, ReadShape, Versions};
 
 /// An adapter around another that also reads what a rewriting has made into lists ([`EventList`]): each part goes to the inner one.
 ///
@@ -34,6 +34,10 @@ impl<E: 'static, A: EventAdapter<E>> EventAdapter<E> for ListAdapter<A> {
 
     fn versions(&self) -> Vec<Versions> {
         self.0.versions()
+    }
+
+    fn shapes(&self) -> Vec<ReadShape> {
+        self.0.shapes()
     }
 }
 

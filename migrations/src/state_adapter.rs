@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::value_adapter::ValueAdapter;
-use crate::{AdaptError, Encoded, Form, Migrations, Schema, SchemaError, SchemaName, Versions};
+use crate::{AdaptError, Encoded, Form, Migrations, ReadShape, Schema, SchemaError, SchemaName, Versions};
 
 /// Stores a kind's states for snapshots, as JSON under the manifest `<kind>.state`.
 ///
@@ -55,6 +55,11 @@ impl<S: Serialize + DeserializeOwned + 'static> StateAdapter<S> {
     /// The versions that it reads and the forms that it can write.
     pub fn versions(&self) -> Vec<Versions> {
         self.0.versions()
+    }
+
+    /// The shapes of what it reads, for the lock file.
+    pub fn shapes(&self) -> Vec<ReadShape> {
+        self.0.shapes()
     }
 
     /// What is stored of a state.

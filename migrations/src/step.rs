@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
-use crate::CodecError;
 use crate::chain::Stage;
+use crate::{CodecError, Shape};
 
 /// One step from a version of a stored shape to the next one, up or down.
 ///
@@ -35,6 +35,8 @@ use crate::chain::Stage;
 pub struct Step {
     run: Box<dyn Fn(Stage) -> Result<Stage, CodecError> + Send + Sync>,
     end: End,
+    /// The shape of the type that it takes, where it takes a type that serde reads.
+    takes: Option<fn() -> Shape>,
 }
 
 /// How a step ends its chain, if it does.
@@ -59,7 +61,7 @@ impl Step {
         Old: DeserializeOwned + 'static,
         New: Serialize + Send + 'static,
     {
-        Self::new(End::GoesOn, move |stage| Ok(Stage::of_serde(step(stage.into_serde()?))))
+        Self::new(End::GoesOn, move |stage| Ok(Stage::of_serde(step(stage.into_serde()?)))).taking::<Old>()
     }
 
     /// As [`Step::typed`], for a step that may refuse: what it refuses cannot be read.
@@ -72,6 +74,7 @@ impl Step {
         Self::new(End::GoesOn, move |stage| {
             Ok(Stage::of_serde(step(stage.into_serde()?).map_err(CodecError::custom)?))
         })
+        .taking::<Old>()
     }
 
     /// From the type that was stored to the events that it means today: one, several, or none. Ends the chain.
@@ -81,7 +84,7 @@ impl Step {
         Event: Send + 'static,
     {
         let end = End::Values(TypeId::of::<Event>(), type_name::<Event>());
-        Self::new(end, move |stage| Ok(Stage::Ended(Box::new(step(stage.into_serde()?)))))
+        Self::new(end, move |stage| Ok(Stage::Ended(Box::new(step(stage.into_serde()?))))).taking::<Old>()
     }
 
     /// From the protobuf message that was stored to that of the next version.
@@ -108,7 +111,7 @@ impl Step {
         Old: DeserializeOwned + 'static,
         New: prost::Message + 'static,
     {
-        Self::new(End::GoesOn, move |stage| Ok(Stage::of_prost(step(stage.into_serde()?))))
+        Self::new(End::GoesOn, move |stage| Ok(Stage::of_prost(step(stage.into_serde()?)))).taking::<Old>()
     }
 
     /// Changes the fields of a JSON object in place.
@@ -211,15 +214,15 @@ impl Step {
     /// This step and then another, both between the same two versions.
     #[must_use]
     pub fn then(self, next: Self) -> Self {
-        let Self { run: first, end } = self;
+        let Self { run: first, end, takes } = self;
         match end {
             // Found when the node starts.
             End::Parts(_) | End::Values(..) | End::Nothing | End::Twice => {
-                Self { run: first, end: End::Twice }
+                Self { run: first, end: End::Twice, takes }
             }
             End::GoesOn => {
                 let run = next.run;
-                Self { run: Box::new(move |stage| run(first(stage)?)), end: next.end }
+                Self { run: Box::new(move |stage| run(first(stage)?)), end: next.end, takes }
             }
         }
     }
@@ -228,12 +231,20 @@ impl Step {
         (self.run)(stage)
     }
 
+    pub(crate) fn takes(&self) -> Option<Shape> {
+        self.takes.map(|shape| shape())
+    }
+
     pub(crate) fn end(&self) -> &End {
         &self.end
     }
 
     fn new(end: End, run: impl Fn(Stage) -> Result<Stage, CodecError> + Send + Sync + 'static) -> Self {
-        Self { run: Box::new(run), end }
+        Self { run: Box::new(run), end, takes: None }
+    }
+
+    fn taking<Old: DeserializeOwned>(self) -> Self {
+        Self { takes: Some(Shape::of::<Old>), ..self }
     }
 }
 

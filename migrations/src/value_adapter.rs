@@ -7,7 +7,9 @@ use serde::de::DeserializeOwned;
 
 use crate::chain::{Chain, Stage, Stored};
 use crate::kind_adapter::{manifest_of, undecodable};
-use crate::{AdaptError, CodecError, Encoded, Form, Migrations, Schema, SchemaError, Versions, codec};
+use crate::{
+    AdaptError, CodecError, Encoded, Form, Migrations, ReadShape, Schema, SchemaError, Shape, Versions, codec,
+};
 
 /// Stores values of one type under one manifest: what a state's and a command's adapter have in common.
 pub(crate) struct ValueAdapter<T> {
@@ -41,6 +43,12 @@ impl<T: Serialize + DeserializeOwned + 'static> ValueAdapter<T> {
 
     pub(crate) fn versions(&self) -> Vec<Versions> {
         self.chain.versions()
+    }
+
+    pub(crate) fn shapes(&self) -> Vec<ReadShape> {
+        let (form, codec) = (self.today.clone(), Some(self.codec));
+        let today = ReadShape { form, codec, shape: Some(Shape::of::<T>()) };
+        std::iter::once(today).chain(self.chain.shapes()).collect()
     }
 
     pub(crate) fn encode(&self, value: &T) -> Result<Encoded, AdaptError> {

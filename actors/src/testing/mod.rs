@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Given`] | given these events, when this command comes, what happens? |
 //! | [`Replay`] | does a recorded journal still mean the same to today's code? |
+//! | [`SchemaLock`] | is everything that older code stored still read, and as the same? |
 //! | [`Property`] | whatever commands come, wherever it crashes, does everything hold that must? |
 //! | [`TestNode`], [`Probe`] | what does a running node do when its stores fail, when time passes, when it crashes? |
 //!
@@ -22,6 +23,8 @@ pub use then::Then;
 mod replay;
 pub use annals_journal::json_lines::{ExportError, export};
 pub use replay::{Difference, Replay, ReplayError, ReplayFailure, ReplayReport};
+mod schema_lock;
+pub use schema_lock::{SchemaLock, SchemaLockError, SchemaLockReport};
 mod property;
 pub use property::Property;
 mod story;

@@ -7,13 +7,13 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 
 /// Reads an enum whose variant is known: the visitor is told the variant by its index, the fields come from a JSON text or value.
-pub(super) struct VariantReader<D> {
-    pub(super) index: u32,
-    pub(super) fields: D,
+pub(crate) struct VariantReader<D> {
+    pub(crate) index: u32,
+    pub(crate) fields: D,
 }
 
-impl<'de, D: Deserializer<'de, Error = serde_json::Error>> Deserializer<'de> for VariantReader<D> {
-    type Error = serde_json::Error;
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for VariantReader<D> {
+    type Error = D::Error;
 
     fn deserialize_enum<V: Visitor<'de>>(
         self,
@@ -34,8 +34,8 @@ impl<'de, D: Deserializer<'de, Error = serde_json::Error>> Deserializer<'de> for
     }
 }
 
-impl<'de, D: Deserializer<'de, Error = serde_json::Error>> EnumAccess<'de> for VariantReader<D> {
-    type Error = serde_json::Error;
+impl<'de, D: Deserializer<'de>> EnumAccess<'de> for VariantReader<D> {
+    type Error = D::Error;
     type Variant = Self;
 
     fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), Self::Error> {
@@ -44,8 +44,8 @@ impl<'de, D: Deserializer<'de, Error = serde_json::Error>> EnumAccess<'de> for V
     }
 }
 
-impl<'de, D: Deserializer<'de, Error = serde_json::Error>> VariantAccess<'de> for VariantReader<D> {
-    type Error = serde_json::Error;
+impl<'de, D: Deserializer<'de>> VariantAccess<'de> for VariantReader<D> {
+    type Error = D::Error;
 
     fn unit_variant(self) -> Result<(), Self::Error> {
         self.fields.deserialize_unit(NoFields)
