@@ -1,8 +1,10 @@
 mod generate;
+mod rotate;
+mod status;
 
 use crate::exit::Exit;
 
-/// Make master keys.
+/// Make master keys, move a journal to new ones, and see which are used.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
@@ -13,14 +15,20 @@ pub(crate) struct Args {
 #[derive(Debug, clap::Subcommand)]
 enum Command {
     Generate(generate::Args),
+    Rotate(rotate::Args),
+    Status(status::Args),
 }
 
 const EXAMPLE: &str = "\
-Example:
-  annals keys generate ring.json";
+Examples:
+  annals keys generate ring.json
+  annals keys rotate --journal sqlite://bank.db --keys file:ring.json
+  annals keys status --journal sqlite://bank.db";
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     match args.command {
         Command::Generate(args) => generate::run(&args),
+        Command::Rotate(args) => rotate::run(args).await,
+        Command::Status(args) => status::run(args).await,
     }
 }

@@ -20,6 +20,12 @@ impl JournalArgs {
         self.stores(opened.with_context(|| self.failed())?).await
     }
 
+    /// Opens what is there, to change it; a journal that is not there is not made.
+    pub(crate) async fn open_existing(&self) -> anyhow::Result<Stores> {
+        self.open_read_only().await?.close().await;
+        self.open().await
+    }
+
     /// Opens it, or creates it.
     pub(crate) async fn open(&self) -> anyhow::Result<Stores> {
         let opened = self.journal.open().await;

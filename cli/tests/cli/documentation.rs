@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::bank::pruned_bank;
+use crate::sealed_bank::keyed;
 
 /// The page tells of what can be run: every block of `sh` is, in the order of the page, in one directory with a `bank.db`.
 #[test]
@@ -19,10 +20,33 @@ fn every_command_of_the_page_runs() {
     }
 }
 
+/// The blocks of the runbook, in a directory with a `ring.json` and a `bank.db` whose data keys it wraps.
+#[test]
+fn the_runbook_of_a_rotation_runs_and_ends_with_what_it_says() {
+    let home = tempfile::tempdir().unwrap();
+    assert!(shell(home.path(), "annals keys generate ring.json").0);
+    keyed(home.path(), "file:ring.json", 20);
+    let page = include_str!("../../../docs/security.md");
+    let section = page.split("\n## Rotation\n").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let blocks: Vec<&str> =
+        section.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert_eq!(blocks.len(), 3);
+    let mut last = String::new();
+    for block in blocks {
+        let (done, said) = shell(home.path(), block);
+        assert!(done, "{block}\n{said}");
+        last = said;
+    }
+    assert!(last.contains("20 data keys rewrapped"), "{last}");
+    assert!(last.contains("no longer used by anything: master key 1"), "{last}");
+}
+
 #[test]
 fn every_command_and_exit_code_is_on_the_page() {
     let page = include_str!("../../../docs/cli.md");
-    for name in ["inspect", "events", "export", "import", "verify", "keys generate"] {
+    for name in
+        ["inspect", "events", "export", "import", "verify", "keys generate", "keys rotate", "keys status"]
+    {
         assert!(page.contains(&format!("`annals {name}")), "{name}");
     }
     let codes: BTreeSet<&str> = page

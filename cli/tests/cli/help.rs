@@ -31,7 +31,17 @@ fn subcommands(help: &str) -> Vec<String> {
 fn every_command_says_what_it_does_with_an_example_and_its_exit_codes() {
     let commands = commands();
     let names: Vec<String> = commands.iter().map(|(path, _)| path.join(" ")).collect();
-    for name in ["inspect", "events", "export", "import", "verify", "keys", "keys generate"] {
+    for name in [
+        "inspect",
+        "events",
+        "export",
+        "import",
+        "verify",
+        "keys",
+        "keys generate",
+        "keys rotate",
+        "keys status",
+    ] {
         assert!(names.iter().any(|found| found == name), "{name} is not among {names:?}");
     }
     for (path, help) in commands {

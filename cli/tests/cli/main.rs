@@ -4,6 +4,7 @@
 
 mod bank;
 mod program;
+mod sealed_bank;
 
 mod any_journal;
 mod documentation;
@@ -14,5 +15,6 @@ mod inspecting;
 mod keys;
 mod looking;
 mod masking;
+mod rotating;
 mod terminal;
 mod verifying;

@@ -4,10 +4,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use quick_cache::sync::Cache;
 use tokio::sync::OnceCell;
 
-use super::key_records::{Generation, KeyRecord as _, ScopeKeys, chain_record, scope_key};
+use super::keeper::Keeper;
+use super::key_records::{Generation, KeyRecord as _, ScopeKeys, scope_key};
 use super::key_store::{ATTEMPTS, Active, KeyStore, busy, no_answer};
+use super::registration::Registration;
 use super::scope::Scope;
-use super::{DataKey, KeyBytes, KeyState, KeysError, MasterKeys, chain_key};
+use super::{DataKey, DataKeyOptions, KeyBytes, KeysError, MasterKeys};
 use crate::{JournalError, KeyId, PersistenceId, Record, RecordChange, Records, Revision, SeqNr, Verdict};
 
 /// The data keys of a journal: one per persistence id, made before its first event is sealed, kept in the journal's [`Records`], each
@@ -20,16 +22,43 @@ use crate::{JournalError, KeyId, PersistenceId, Record, RecordChange, Records, R
 /// Cloning shares everything.
 #[derive(Clone)]
 pub struct DataKeys {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
 }
 
-struct Shared {
-    store: KeyStore,
+pub(super) struct Shared {
+    pub(super) store: Arc<KeyStore>,
     /// `None`: opened for reading, nothing is made.
     active: Option<Mutex<Active>>,
     /// Keys are wiped when they leave it and nobody seals with them any more.
     cache: Cache<Scope, Arc<Opened>>,
-    chain: OnceCell<KeyBytes>,
+    pub(super) chain: OnceCell<KeyBytes>,
+    /// `None`: opened for reading, and nobody waits for this process.
+    pub(super) keeper: Option<Keeper>,
+}
+
+impl Shared {
+    pub(super) fn active(&self) -> Option<Active> {
+        let active = self.active.as_ref()?;
+        Some(*active.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn set_active(&self, active: Active) {
+        if let Some(known) = &self.active {
+            *known.lock().unwrap_or_else(PoisonError::into_inner) = active;
+        }
+    }
+
+    /// Reads again which master key is active.
+    pub(super) async fn read_active(&self) -> Result<Active, JournalError> {
+        let active = self.store.active().await?.ok_or_else(|| {
+            JournalError::key(
+                "the active master key",
+                "its record is gone; restore the records from a backup",
+            )
+        })?;
+        self.set_active(active);
+        Ok(active)
+    }
 }
 
 /// A scope's record and its keys.
@@ -56,38 +85,36 @@ impl Opened {
     }
 }
 
-/// What [`DataKeys`] keep in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DataKeyOptions {
-    /// Of how many ids the keys are kept, about 600 bytes each; 100,000 by default.
-    pub cached_ids: usize,
-}
-
-impl Default for DataKeyOptions {
-    fn default() -> Self {
-        Self { cached_ids: 100_000 }
-    }
-}
-
 impl DataKeys {
     /// Checks that all master keys that are needed are here and are the right ones, and opens the keys. Where nothing was ever sealed, the
     /// active key of `masters` becomes the journal's.
     ///
+    /// The process is registered: a rotation waits until it has the new master key. A task looks for newer master keys and keeps the
+    /// registration, until [`DataKeys::close`] or the last clone is dropped.
+    ///
     /// # Errors
     /// [`KeysError::MissingMasterKeys`], [`KeysError::WrongMasterKey`], and whatever the records and the master keys answer.
+    ///
+    /// # Cancel safety
+    /// The process may stay registered until its lease ends.
     pub async fn open(
         records: Arc<dyn Records>,
         masters: Arc<dyn MasterKeys>,
         options: DataKeyOptions,
     ) -> Result<Self, KeysError> {
-        let store = KeyStore { records, masters };
-        // A ring that is wrong must not become active first.
-        store.check_masters().await?;
-        let active = store.active_or_first().await?;
-        Ok(Self::new(store, Some(active), options))
+        let store = Arc::new(KeyStore::new(records, masters));
+        let (registration, active) = Registration::begin(&store, &options).await?;
+        let shared = Arc::new_cyclic(|shared| Shared {
+            store,
+            active: Some(Mutex::new(active)),
+            cache: Cache::new(options.cached_ids),
+            chain: OnceCell::new(),
+            keeper: Some(Keeper::start(shared.clone(), registration, &options)),
+        });
+        Ok(Self { shared })
     }
 
-    /// The same to read with: makes no key and writes no record. Opens records that can only be read, too.
+    /// The same to read with: makes no key, writes no record and registers nobody. Opens records that can only be read, too.
     ///
     /// # Errors
     /// As [`DataKeys::open`].
@@ -96,14 +123,18 @@ impl DataKeys {
         masters: Arc<dyn MasterKeys>,
         options: DataKeyOptions,
     ) -> Result<Self, KeysError> {
-        let store = KeyStore { records, masters };
-        store.check_masters().await?;
-        Ok(Self::new(store, None, options))
+        let store = Arc::new(KeyStore::new(records, masters));
+        store.check_masters(&*store.masters()).await?;
+        let (cache, chain) = (Cache::new(options.cached_ids), OnceCell::new());
+        Ok(Self { shared: Arc::new(Shared { store, active: None, cache, chain, keeper: None }) })
     }
 
-    fn new(store: KeyStore, active: Option<Active>, options: DataKeyOptions) -> Self {
-        let (active, cache) = (active.map(Mutex::new), Cache::new(options.cached_ids));
-        Self { shared: Arc::new(Shared { store, active, cache, chain: OnceCell::new() }) }
+    /// Ends the registration, so that no rotation waits for this process; nothing may be sealed with these keys after it. Safe to call
+    /// again.
+    pub async fn close(&self) {
+        if let Some(keeper) = &self.shared.keeper {
+            keeper.stop(&self.shared.store).await;
+        }
     }
 
     /// The key that seals an id's events from this number on, when it is in memory.
@@ -179,7 +210,7 @@ impl DataKeys {
                     Err(error) => answers[n] = Some(Err(error)),
                 }
             }
-            if guard_changed && let Err(error) = self.read_active().await {
+            if guard_changed && let Err(error) = self.shared.read_active().await {
                 for answer in answers.iter_mut().filter(|answer| answer.is_none()) {
                     *answer = Some(Err(error.clone()));
                 }
@@ -239,46 +270,10 @@ impl DataKeys {
         self.shared.cache.remove(id.as_str());
     }
 
-    /// What the store says now about each id's key, in the order of `ids`, with one look; no key is opened.
-    ///
-    /// # Errors
-    /// [`JournalError::Corrupt`] when a record is not what was written, and whatever the records answer.
-    pub async fn state(&self, ids: &[&PersistenceId]) -> Vec<Result<KeyState, JournalError>> {
-        match self.records_of(ids).await {
-            Err(error) => ids.iter().map(|_| Err(error.clone())).collect(),
-            Ok(records) => ids.iter().zip(records).map(|(id, record)| state(id, record.as_ref())).collect(),
-        }
-    }
-
-    /// The key of the journal's chains, made by whoever asks first; it stays the same for the journal's life.
-    ///
-    /// # Errors
-    /// [`JournalError::Key`] when no master key opens it, or there is none and the keys were opened for reading; and whatever the
-    /// records answer.
-    pub async fn chain_key(&self) -> Result<KeyBytes, JournalError> {
-        self.shared.chain.get_or_try_init(|| self.stored_chain_key()).await.cloned()
-    }
-
-    async fn stored_chain_key(&self) -> Result<KeyBytes, JournalError> {
-        let failed = |error: KeysError| error.into_journal(chain_key::WHAT);
-        for _ in 0..ATTEMPTS {
-            if let Some(key) = self.shared.store.chain_key().await.map_err(failed)? {
-                return Ok(key);
-            }
-            let Some(active) = self.active() else {
-                let reason = "there is none: nothing was ever sealed here, or its record is gone; restore the records from a backup then";
-                return Err(JournalError::key(chain_key::WHAT, reason));
-            };
-            match self.shared.store.make_chain_key(active).await.map_err(failed)? {
-                (key, Verdict::Set(_)) => return Ok(key),
-                (_, Verdict::Changed { .. }) => {}
-                (_, Verdict::GuardChanged { .. }) => self.read_active().await?,
-            }
-        }
-        Err(failed(busy(&chain_record()?)))
-    }
-
-    async fn records_of(&self, ids: &[&PersistenceId]) -> Result<Vec<Option<Record>>, JournalError> {
+    pub(super) async fn records_of(
+        &self,
+        ids: &[&PersistenceId],
+    ) -> Result<Vec<Option<Record>>, JournalError> {
         let keys = ids.iter().map(|id| scope_key(id.as_str())).collect::<Result<Vec<_>, _>>()?;
         self.shared.store.records.get_all(&keys).await
     }
@@ -327,7 +322,7 @@ impl DataKeys {
         seq_nr: SeqNr,
         before: Option<Arc<Opened>>,
     ) -> Result<(RecordChange, Opened), KeysError> {
-        let Some(active) = self.active() else {
+        let Some(active) = self.shared.active() else {
             return Err(JournalError::rejected(id, "the keys were opened for reading: none is made").into());
         };
         let scope = Scope::from(id);
@@ -347,42 +342,6 @@ impl DataKeys {
         let made = Opened { record, revision: Revision(0), keys };
         Ok((active.guard(change)?, made))
     }
-
-    fn active(&self) -> Option<Active> {
-        let active = self.shared.active.as_ref()?;
-        Some(*active.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    async fn read_active(&self) -> Result<(), JournalError> {
-        let active = self.shared.store.active().await?.ok_or_else(|| {
-            JournalError::key(
-                "the active master key",
-                "its record is gone; restore the records from a backup",
-            )
-        })?;
-        if let Some(known) = &self.shared.active {
-            *known.lock().unwrap_or_else(PoisonError::into_inner) = active;
-        }
-        Ok(())
-    }
-}
-
-fn state(id: &PersistenceId, record: Option<&Record>) -> Result<KeyState, JournalError> {
-    let Some(record) = record else { return Ok(KeyState::None) };
-    let (keys, _) = ScopeKeys::read(&scope_key(id.as_str())?, record)?;
-    let erased_to = KeyId(keys.erased_to);
-    Ok(match keys.erased() {
-        Some(at) => KeyState::Erased { erased_to, at },
-        None => KeyState::Live {
-            generations: keys
-                .live()
-                .map(|generation| {
-                    (KeyId(generation.number), SeqNr::new(generation.from_seq).unwrap_or(SeqNr::MAX))
-                })
-                .collect(),
-            erased_to: (keys.erased_to > 0).then_some(erased_to),
-        },
-    })
 }
 
 fn data_key(scope: &Scope, generation: &Generation, key: &KeyBytes) -> Arc<DataKey> {
@@ -395,7 +354,7 @@ impl fmt::Debug for DataKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DataKeys")
             .field("store", &self.shared.store)
-            .field("active", &self.active())
+            .field("active", &self.shared.active())
             .field("cached_ids", &self.shared.cache.len())
             .finish_non_exhaustive()
     }

@@ -5,16 +5,19 @@
 //!  encryption/master/<id>     MasterKeyUse  a check value of the master key, and whether any data key may need it
 //!  encryption/key/<scope>     ScopeKeys     every generation of the scope's data key, each wrapped
 //!  encryption/chain           ChainKey      the key of the journal's chains, wrapped
+//!  encryption/process/<id>    Process       a process that uses the keys, until when, and the master keys that it has
+//!  encryption/passphrase/<id> PassphraseKey how a passphrase becomes this master key (passphrase.rs)
 //! ```
 //!
 //! Values are protobuf; `format` is 1.
 
 use bytes::Bytes;
 use prost::Message;
+use uuid::Uuid;
 
 use super::MasterKeyId;
 use super::scope::Scope;
-use crate::{InvalidName, JournalError, Record, RecordKey, Revision, SeqNr, Timestamp};
+use crate::{InvalidName, JournalError, Record, RecordKey, Records, Revision, SeqNr, Timestamp, WriterId};
 
 /// `encryption/active`. Every creation and every rewrap of a data key is only made while this record is as it was read.
 #[derive(Clone, PartialEq, Message)]
@@ -23,11 +26,33 @@ pub(super) struct ActiveKey {
     format: u32,
     #[prost(uint32, tag = "2")]
     pub(super) master: u32,
+    /// How often another key became active. The record is also written to see that nobody else did, without that.
+    #[prost(uint64, tag = "3")]
+    pub(super) moves: u64,
 }
 
 impl ActiveKey {
-    pub(super) fn of(id: MasterKeyId) -> Self {
-        Self { format: FORMAT, master: id.0 }
+    pub(super) fn of(id: MasterKeyId, moves: u64) -> Self {
+        Self { format: FORMAT, master: id.0, moves }
+    }
+}
+
+/// `encryption/process/<writer id>`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Process {
+    #[prost(uint32, tag = "1")]
+    format: u32,
+    /// By the store's clock, in microseconds since 1970; after that it counts as gone.
+    #[prost(uint64, tag = "2")]
+    pub(super) until: u64,
+    /// What it wraps and opens with.
+    #[prost(uint32, repeated, tag = "3")]
+    pub(super) masters: Vec<u32>,
+}
+
+impl Process {
+    pub(super) fn new(until: Timestamp, masters: &[MasterKeyId]) -> Self {
+        Self { format: FORMAT, until: until.as_micros(), masters: masters.iter().map(|id| id.0).collect() }
     }
 }
 
@@ -163,6 +188,12 @@ impl KeyRecord for ScopeKeys {
     }
 }
 
+impl KeyRecord for Process {
+    fn format(&self) -> u32 {
+        self.format
+    }
+}
+
 impl KeyRecord for ChainKey {
     fn format(&self) -> u32 {
         self.format
@@ -182,11 +213,56 @@ pub(super) fn master_key(id: MasterKeyId) -> Result<RecordKey, JournalError> {
 }
 
 pub(super) fn master_of(key: &RecordKey) -> Result<MasterKeyId, JournalError> {
+    id_of(key, MASTER_PREFIX)
+}
+
+pub(super) fn passphrase_key(id: MasterKeyId) -> Result<RecordKey, JournalError> {
+    name(RecordKey::new(&format!("{PASSPHRASE_PREFIX}{id}")))
+}
+
+/// The number at the end of a record's name.
+pub(super) fn id_of(key: &RecordKey, prefix: &str) -> Result<MasterKeyId, JournalError> {
     key.as_str()
-        .strip_prefix(MASTER_PREFIX)
+        .strip_prefix(prefix)
         .and_then(|id| id.parse().ok())
         .map(MasterKeyId)
         .ok_or_else(|| JournalError::corrupt_record(key, "its name does not end with a number"))
+}
+
+pub(super) fn process_key(id: WriterId) -> Result<RecordKey, JournalError> {
+    name(RecordKey::new(&format!("{PROCESS_PREFIX}{id}")))
+}
+
+pub(super) fn process_of(key: &RecordKey) -> Result<WriterId, JournalError> {
+    key.as_str()
+        .strip_prefix(PROCESS_PREFIX)
+        .and_then(|id| Uuid::parse_str(id).ok())
+        .map(|id| WriterId::from_bytes(id.into_bytes()))
+        .ok_or_else(|| JournalError::corrupt_record(key, "its name does not end with a writer's id"))
+}
+
+/// The active master key; `None` when nothing was ever sealed here.
+pub(super) async fn active_master(records: &dyn Records) -> Result<Option<MasterKeyId>, JournalError> {
+    let key = active_key()?;
+    let Some(record) = records.get(&key).await? else { return Ok(None) };
+    Ok(Some(MasterKeyId(ActiveKey::read(&key, &record)?.0.master)))
+}
+
+/// Records of which there are few: one for each master key, process or passphrase.
+pub(super) async fn all_of(
+    records: &dyn Records,
+    prefix: &str,
+) -> Result<Vec<(RecordKey, Record)>, JournalError> {
+    let mut found: Vec<(RecordKey, Record)> = Vec::new();
+    loop {
+        let after = found.last().map(|(key, _)| key.clone());
+        let page = records.list(prefix, after.as_ref(), PAGE).await?;
+        let last = page.len() < PAGE;
+        found.extend(page);
+        if last {
+            return Ok(found);
+        }
+    }
 }
 
 pub(super) fn scope_key(scope: &str) -> Result<RecordKey, JournalError> {
@@ -234,6 +310,9 @@ pub(super) enum WrappedFor<'a> {
 
 pub(super) const MASTER_PREFIX: &str = "encryption/master/";
 pub(super) const SCOPE_PREFIX: &str = "encryption/key/";
-const FORMAT: u32 = 1;
+pub(super) const PROCESS_PREFIX: &str = "encryption/process/";
+pub(super) const PASSPHRASE_PREFIX: &str = "encryption/passphrase/";
+const PAGE: usize = 500;
+pub(super) const FORMAT: u32 = 1;
 const WRAP_FORMAT: u8 = 1;
 const LABEL: &[u8] = b"annals key";

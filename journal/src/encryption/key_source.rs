@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 
 use super::{KeysError, Ring};
 
-/// Where a ring of master keys is: `file:PATH` or `env:NAME`, spelled alike on the command line, in the environment and in code.
+/// Where master keys are: `file:PATH`, `env:NAME` or `passphrase:env:NAME`, spelled alike on the command line, in the environment and
+/// in code.
 ///
 /// ```
 /// use annals_journal::encryption::KeySource;
@@ -26,6 +27,8 @@ pub enum KeySource {
     File(PathBuf),
     /// An environment variable with the same JSON.
     Variable(String),
+    /// An environment variable with a passphrase, which Argon2id makes into a key; salt and parameters are in the journal's records.
+    Passphrase(String),
 }
 
 impl KeySource {
@@ -33,10 +36,11 @@ impl KeySource {
     ///
     /// # Errors
     /// [`KeysError::Unreadable`] and [`KeysError::InvalidRing`]; neither quotes what was read.
-    pub fn read(&self) -> Result<Ring, KeysError> {
+    pub(super) fn read(&self) -> Result<Ring, KeysError> {
         let text = match self {
             Self::File(path) => self.file(path),
             Self::Variable(name) => variable(name),
+            Self::Passphrase(_) => Err("is a passphrase, and no ring".to_owned()),
         };
         let text = text.map_err(|reason| KeysError::Unreadable { place: self.to_string(), reason })?;
         Ring::parse(&text).map_err(|error| KeysError::InvalidRing { place: self.to_string(), error })
@@ -88,11 +92,14 @@ impl FromStr for KeySource {
     type Err = InvalidKeySource;
 
     fn from_str(text: &str) -> Result<Self, InvalidKeySource> {
+        let is_name = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
         match text.split_once(':') {
+            Some(("passphrase", variable)) => match variable.strip_prefix("env:") {
+                Some(name) if is_name(name) => Ok(Self::Passphrase(name.to_owned())),
+                _ => Err(InvalidKeySource),
+            },
             Some(("file", path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            Some(("env", name)) if !name.is_empty() && !name.contains(['=', '\0']) => {
-                Ok(Self::Variable(name.to_owned()))
-            }
+            Some(("env", name)) if is_name(name) => Ok(Self::Variable(name.to_owned())),
             _ => Err(InvalidKeySource),
         }
     }
@@ -103,6 +110,7 @@ impl fmt::Display for KeySource {
         match self {
             Self::File(path) => write!(f, "file:{}", path.display()),
             Self::Variable(name) => write!(f, "env:{name}"),
+            Self::Passphrase(name) => write!(f, "passphrase:env:{name}"),
         }
     }
 }
@@ -110,7 +118,7 @@ impl fmt::Display for KeySource {
 /// The text names no source of master keys. It is not quoted: somebody may have put a key there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "write file:PATH, a file with a ring of master keys, or env:NAME, an environment variable that has one"
+    "write file:PATH, a file with a ring of master keys, env:NAME, an environment variable that has one, or passphrase:env:NAME, a variable with a passphrase"
 )]
 pub struct InvalidKeySource;
 
@@ -122,12 +130,21 @@ mod tests {
 
     #[test]
     fn a_source_has_one_spelling() {
-        for text in ["file:ring.json", "file:/run/secrets/a:b", "env:ANNALS_RING"] {
+        for text in ["file:ring.json", "file:/run/secrets/a:b", "env:ANNALS_RING", "passphrase:env:PHRASE"] {
             assert_eq!(text.parse::<KeySource>().unwrap().to_string(), text);
         }
-        for wrong in
-            ["", "ring.json", "file:", "env:", "env:A=B", "env:A\0", "FILE:ring.json", "passphrase:env:X"]
-        {
+        let wrong = [
+            "",
+            "ring.json",
+            "file:",
+            "env:",
+            "env:A=B",
+            "env:A\0",
+            "FILE:ring.json",
+            "passphrase:X",
+            "passphrase:env:",
+        ];
+        for wrong in wrong {
             let error = wrong.parse::<KeySource>().unwrap_err().to_string();
             assert!(error.contains("file:PATH") && error.contains("env:NAME"), "{wrong}");
         }

@@ -1,4 +1,6 @@
-use crate::{KeyId, SeqNr, Timestamp};
+use super::DataKeys;
+use super::key_records::{KeyRecord as _, ScopeKeys, scope_key};
+use crate::{JournalError, KeyId, PersistenceId, Record, SeqNr, Timestamp};
 
 /// What the store says about an id's data key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,4 +22,35 @@ pub enum KeyState {
         /// When.
         at: Timestamp,
     },
+}
+
+impl DataKeys {
+    /// What the store says now about each id's key, in the order of `ids`, with one look; no key is opened.
+    ///
+    /// # Errors
+    /// [`JournalError::Corrupt`] when a record is not what was written, and whatever the records answer.
+    pub async fn state(&self, ids: &[&PersistenceId]) -> Vec<Result<KeyState, JournalError>> {
+        match self.records_of(ids).await {
+            Err(error) => ids.iter().map(|_| Err(error.clone())).collect(),
+            Ok(records) => ids.iter().zip(records).map(|(id, record)| state(id, record.as_ref())).collect(),
+        }
+    }
+}
+
+fn state(id: &PersistenceId, record: Option<&Record>) -> Result<KeyState, JournalError> {
+    let Some(record) = record else { return Ok(KeyState::None) };
+    let (keys, _) = ScopeKeys::read(&scope_key(id.as_str())?, record)?;
+    let erased_to = KeyId(keys.erased_to);
+    Ok(match keys.erased() {
+        Some(at) => KeyState::Erased { erased_to, at },
+        None => KeyState::Live {
+            generations: keys
+                .live()
+                .map(|generation| {
+                    (KeyId(generation.number), SeqNr::new(generation.from_seq).unwrap_or(SeqNr::MAX))
+                })
+                .collect(),
+            erased_to: (keys.erased_to > 0).then_some(erased_to),
+        },
+    })
 }

@@ -1,5 +1,5 @@
 use super::{InvalidRing, MasterKeyError, MasterKeyId, NoNewKey};
-use crate::JournalError;
+use crate::{JournalError, Timestamp, WriterId};
 
 /// Why a journal's keys cannot be used; never has a part of a key in it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -21,6 +21,47 @@ pub enum KeysError {
         /// What is wrong with it.
         error: InvalidRing,
     },
+    /// The sources were not read.
+    #[error("the master keys were not read: {reason}")]
+    Unread {
+        /// Why.
+        reason: String,
+    },
+    /// There is no source of master keys at all.
+    #[error("no source of master keys is named; name one, such as file:ring.json")]
+    NoSource,
+    /// The journal knows no such passphrase, and may not take it for a new one.
+    #[error(
+        "{place}: this journal knows no such passphrase; correct it, or name the source of the active key behind it, to rotate to a new one"
+    )]
+    UnknownPassphrase {
+        /// The source.
+        place: String,
+    },
+    /// Processes that are running have not announced the key to which a rotation is to move.
+    #[error(
+        "{} did not announce master key {id} yet, to which this rotation moves; give them a ring that has it (they read it every few seconds), or wait until a process that is gone counts as gone, or force the rotation",
+        processes(.missing)
+    )]
+    NotAnnounced {
+        /// The key.
+        id: MasterKeyId,
+        /// Who does not have it, and until when each counts as running.
+        missing: Vec<(WriterId, Timestamp)>,
+    },
+    /// Another rotation moved on to another key while this one ran.
+    #[error(
+        "master key {active} became the active one while data keys were rewrapped under {to}; the other rotation goes on"
+    )]
+    RotatedElsewhere {
+        /// The key of this rotation.
+        to: MasterKeyId,
+        /// The key that is active now.
+        active: MasterKeyId,
+    },
+    /// The keys were opened for reading.
+    #[error("the keys were opened for reading: nothing is changed with them")]
+    ForReading,
     /// Data keys of the journal need master keys that are not here.
     #[error("data keys of this journal need master key {}, which the ring here does not have; add it", list(.ids))]
     MissingMasterKeys {
@@ -69,6 +110,14 @@ impl KeysError {
             other => JournalError::key(what, other.to_string()),
         }
     }
+}
+
+fn processes(missing: &[(WriterId, Timestamp)]) -> String {
+    let named: Vec<_> = missing
+        .iter()
+        .map(|(process, until)| format!("process {process} (running until {until} at least)"))
+        .collect();
+    named.join(", ")
 }
 
 fn list(ids: &[MasterKeyId]) -> String {

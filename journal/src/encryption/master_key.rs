@@ -53,6 +53,10 @@ impl MasterKey {
         STANDARD.encode_string(self.bytes.as_bytes(), text);
     }
 
+    pub(super) fn as_bytes(&self) -> &[u8; KEY_BYTES] {
+        self.bytes.as_bytes()
+    }
+
     pub(super) fn has_bytes_of(&self, other: &Self) -> bool {
         self.bytes == other.bytes
     }

@@ -1,18 +1,22 @@
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::{KeyBytes, KeySource, KeysError, MasterKeyId, Ring};
+use super::{KeyBytes, KeysError, MasterKeyId};
 
-/// What wraps data keys: a ring ([`RingKeys`]), or a service that keeps the master keys to itself.
+/// What wraps data keys: a ring ([`RingKeys`](super::RingKeys)), or a service that keeps the master keys to itself. A set of keys that stays what it
+/// is: when there are others, [`MasterKeys::reload`] gives a newer set, which is taken once it was seen to have every key that is needed.
 ///
 /// A wrapped key is at most 1 KiB, and says nothing about the key in it.
 #[async_trait]
 pub trait MasterKeys: fmt::Debug + Send + Sync + 'static {
-    /// The key that is to wrap what is new, once the journal's records agree.
+    /// The key that is to wrap what is new, once the journal's records agree: what a rotation moves to.
     fn active(&self) -> MasterKeyId;
+
+    /// All keys that it wraps and opens with. A rotation waits until every process has the key that it moves to.
+    fn ids(&self) -> Vec<MasterKeyId>;
 
     /// Wraps a key; [`MasterKeys::unwrap`] gives it back for the same id and context alone.
     async fn wrap(&self, under: MasterKeyId, context: &[u8], key: &KeyBytes)
@@ -29,11 +33,12 @@ pub trait MasterKeys: fmt::Debug + Send + Sync + 'static {
         wrapped: &[u8],
     ) -> Result<KeyBytes, MasterKeyError>;
 
-    /// Looks whether there are new keys. Called when a key is missing or refused, before that is reported.
+    /// Looks whether there are other keys now; `None`: there are not. Called every few seconds, and when a key is missing or refused, before
+    /// that is reported.
     ///
     /// # Errors
-    /// When what is there now cannot be used; what was there before stays in use then.
-    async fn reload(&self) -> Result<(), KeysError>;
+    /// When what is there now cannot be used; this set stays in use then.
+    async fn reload(&self) -> Result<Option<Arc<dyn MasterKeys>>, KeysError>;
 }
 
 /// Why a master key did not wrap or open.
@@ -60,75 +65,4 @@ pub enum MasterKeyError {
         /// What happened; without a key.
         reason: String,
     },
-}
-
-/// A ring as master keys, read again from its source when a key is missing.
-pub struct RingKeys {
-    /// `None`: it is what it is.
-    source: Option<KeySource>,
-    ring: RwLock<Arc<Ring>>,
-}
-
-impl RingKeys {
-    /// Reads a ring from its source.
-    ///
-    /// # Errors
-    /// As [`KeySource::read`].
-    pub fn open(source: KeySource) -> Result<Self, KeysError> {
-        let ring = RwLock::new(Arc::new(source.read()?));
-        Ok(Self { source: Some(source), ring })
-    }
-
-    fn ring(&self) -> Arc<Ring> {
-        // Only ever replaced whole, so a panic elsewhere has left nothing half done.
-        self.ring.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl From<Ring> for RingKeys {
-    fn from(ring: Ring) -> Self {
-        Self { source: None, ring: RwLock::new(Arc::new(ring)) }
-    }
-}
-
-#[async_trait]
-impl MasterKeys for RingKeys {
-    fn active(&self) -> MasterKeyId {
-        self.ring().active()
-    }
-
-    async fn wrap(
-        &self,
-        under: MasterKeyId,
-        context: &[u8],
-        key: &KeyBytes,
-    ) -> Result<Bytes, MasterKeyError> {
-        let ring = self.ring();
-        let master = ring.key(under).ok_or(MasterKeyError::Missing { id: under })?;
-        Ok(master.wrap(context, key))
-    }
-
-    async fn unwrap(
-        &self,
-        under: MasterKeyId,
-        context: &[u8],
-        wrapped: &[u8],
-    ) -> Result<KeyBytes, MasterKeyError> {
-        let ring = self.ring();
-        let master = ring.key(under).ok_or(MasterKeyError::Missing { id: under })?;
-        master.unwrap(context, wrapped).map_err(|_| MasterKeyError::Refused { id: under })
-    }
-
-    async fn reload(&self) -> Result<(), KeysError> {
-        let Some(source) = &self.source else { return Ok(()) };
-        let ring = Arc::new(source.read()?);
-        *self.ring.write().unwrap_or_else(PoisonError::into_inner) = ring;
-        Ok(())
-    }
-}
-
-impl fmt::Debug for RingKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RingKeys").field("source", &self.source).field("ring", &self.ring()).finish()
-    }
 }

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
@@ -30,9 +31,10 @@ use super::{KeyBytes, MasterKeyId};
 /// assert_eq!(same.ids().collect::<Vec<_>>(), [MasterKeyId(1), MasterKeyId(2)]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Clone)]
 pub struct Ring {
     active: MasterKeyId,
-    keys: BTreeMap<MasterKeyId, MasterKey>,
+    keys: BTreeMap<MasterKeyId, Arc<MasterKey>>,
 }
 
 impl Ring {
@@ -42,7 +44,7 @@ impl Ring {
     /// [`NoNewKey`] when the system has no randomness to give.
     pub fn generate() -> Result<Self, NoNewKey> {
         let id = MasterKeyId(1);
-        Ok(Self { active: id, keys: BTreeMap::from([(id, new_key()?)]) })
+        Ok(Self { active: id, keys: BTreeMap::from([(id, Arc::new(new_key()?))]) })
     }
 
     /// Reads the JSON form.
@@ -52,7 +54,7 @@ impl Ring {
     pub fn parse(text: &str) -> Result<Self, InvalidRing> {
         let written: Written = serde_json::from_str(text)
             .map_err(|error| InvalidRing::NotARing { line: error.line(), column: error.column() })?;
-        let mut keys: BTreeMap<MasterKeyId, MasterKey> = BTreeMap::new();
+        let mut keys = BTreeMap::new();
         for (number, text) in written.keys.0 {
             let id = number
                 .parse()
@@ -61,15 +63,12 @@ impl Ring {
                 .map(MasterKeyId)
                 .ok_or(InvalidRing::NotANumber)?;
             let key = MasterKey::from_base64(&text).ok_or(InvalidRing::NotAKey { id })?;
-            let same = keys.iter().find(|(other, bytes)| **other != id && bytes.has_bytes_of(&key));
-            if let Some((other, _)) = same {
-                return Err(InvalidRing::SameKey { id, other: *other });
-            }
             match keys.entry(id) {
-                Entry::Vacant(entry) => drop(entry.insert(key)),
+                Entry::Vacant(entry) => drop(entry.insert(Arc::new(key))),
                 Entry::Occupied(_) => return Err(InvalidRing::Duplicate { id }),
             }
         }
+        all_different(&keys)?;
         let active = MasterKeyId(written.active);
         if !keys.contains_key(&active) {
             return Err(InvalidRing::NoActive { id: active });
@@ -100,7 +99,7 @@ impl Ring {
     pub fn add(&mut self) -> Result<MasterKeyId, NoNewKey> {
         let last = self.keys.last_key_value().map_or(0, |(id, _)| id.0);
         let id = MasterKeyId(last.checked_add(1).ok_or(NoNewKey::NoNumber)?);
-        self.keys.insert(id, new_key()?);
+        self.keys.insert(id, Arc::new(new_key()?));
         Ok(id)
     }
 
@@ -123,8 +122,48 @@ impl Ring {
         self.keys.keys().copied()
     }
 
+    pub(super) fn of_one(id: MasterKeyId, key: MasterKey) -> Self {
+        Self { active: id, keys: BTreeMap::from([(id, Arc::new(key))]) }
+    }
+
     pub(super) fn key(&self, id: MasterKeyId) -> Option<&MasterKey> {
-        self.keys.get(&id)
+        self.keys.get(&id).map(|key| &**key)
+    }
+
+    /// The same with the keys of another, which may have the same ones.
+    ///
+    /// # Errors
+    /// When a number stands for different keys in them, or a key has different numbers.
+    pub(super) fn with(&self, other: &Self) -> Result<Self, InvalidRing> {
+        let mut keys = self.keys.clone();
+        for (id, key) in &other.keys {
+            match keys.entry(*id) {
+                Entry::Vacant(entry) => drop(entry.insert(key.clone())),
+                Entry::Occupied(there) if there.get().has_bytes_of(key) => {}
+                Entry::Occupied(_) => return Err(InvalidRing::Duplicate { id: *id }),
+            }
+        }
+        all_different(&keys)?;
+        Ok(Self { active: self.active, keys })
+    }
+
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        self.active == other.active
+            && self.keys.len() == other.keys.len()
+            && self.keys.iter().zip(&other.keys).all(|(a, b)| a.0 == b.0 && a.1.has_bytes_of(b.1))
+    }
+}
+
+/// Two numbers of one key are refused: rotating from one to the other would change nothing.
+fn all_different(keys: &BTreeMap<MasterKeyId, Arc<MasterKey>>) -> Result<(), InvalidRing> {
+    let mut by_bytes: Vec<_> = keys.iter().collect();
+    by_bytes.sort_by(|(_, a), (_, b)| a.as_bytes().cmp(b.as_bytes()));
+    match by_bytes.windows(2).find(|pair| pair[0].1.has_bytes_of(pair[1].1)) {
+        None => Ok(()),
+        Some(pair) => {
+            let (a, b) = (*pair[0].0, *pair[1].0);
+            Err(InvalidRing::SameKey { id: a.max(b), other: a.min(b) })
+        }
     }
 }
 

@@ -20,6 +20,12 @@ impl From<&PersistenceId> for Scope {
     }
 }
 
+impl From<&str> for Scope {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
 impl Borrow<str> for Scope {
     fn borrow(&self) -> &str {
         &self.0

@@ -2,5 +2,7 @@
 
 mod data_keys;
 mod erasure;
+mod rotating;
 mod sample;
+mod sources;
 mod staged;

@@ -1,11 +1,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::sample::{id, keys, ring, same, to_open, to_seal};
+use super::sample::{activate_second, id, keys, ring, same, to_open, to_seal};
 use super::staged::Staged;
 use crate::encryption::data_key::MAX_SEALS;
 use crate::encryption::key_records::{KeyRecord as _, ScopeKeys, scope_key};
-use crate::encryption::key_store::KeyStore;
 use crate::encryption::{
     DataKeyOptions, DataKeys, KeySource, KeyState, KeysError, MasterKeyId, Ring, RingKeys,
 };
@@ -16,13 +15,6 @@ async fn wrapped_by(records: &dyn Records, id: &PersistenceId) -> u32 {
     let key = scope_key(id.as_str()).unwrap();
     let record = records.get(&key).await.unwrap().unwrap();
     ScopeKeys::read(&key, &record).unwrap().0.generations.last().unwrap().master
-}
-
-/// Another process that makes master key 2 the active one.
-async fn activate_second(records: Arc<MemoryJournal>) {
-    let store = KeyStore { records, masters: Arc::new(RingKeys::from(ring(2, &[1, 2]))) };
-    let before = store.active().await.unwrap().unwrap();
-    store.activate(Some(before.revision), MasterKeyId(2)).await.unwrap().unwrap();
 }
 
 #[tokio::test]
@@ -81,8 +73,8 @@ async fn a_ring_is_read_again_before_a_key_is_reported_as_missing() {
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("ring.json");
     std::fs::write(&path, ring(1, &[1]).to_json().as_bytes()).unwrap();
-    let masters = Arc::new(RingKeys::open(KeySource::File(path.clone())).unwrap());
     let memory = Arc::new(MemoryJournal::new());
+    let masters = Arc::new(RingKeys::open(&[KeySource::File(path.clone())], &*memory).await.unwrap());
     let ours = DataKeys::open(memory.clone(), masters, DataKeyOptions::default()).await.unwrap();
     to_seal(&ours, &id("alice"), 1).await.unwrap();
     activate_second(memory.clone()).await;

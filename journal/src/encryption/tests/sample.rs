@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use crate::encryption::{DataKey, DataKeyOptions, DataKeys, KeysError, Ring, RingKeys};
+use crate::encryption::key_store::KeyStore;
+use crate::encryption::{DataKey, DataKeyOptions, DataKeys, KeysError, MasterKeyId, Ring, RingKeys};
 use crate::{JournalError, KeyId, PersistenceId, Records, SeqNr};
 
 pub(super) fn id(entity: &str) -> PersistenceId {
@@ -39,4 +40,11 @@ pub(super) fn same(one: &DataKey, other: &DataKey) -> bool {
     let mut text = *b"deposited 100";
     let seal = one.seal(b"context", &mut text).unwrap();
     one.id() == other.id() && other.open(&seal, b"context", &mut text).is_ok()
+}
+
+/// Another process that makes master key 2 the active one.
+pub(super) async fn activate_second(records: Arc<dyn Records>) {
+    let store = KeyStore::new(records, Arc::new(RingKeys::from(ring(2, &[1, 2]))));
+    let before = store.active().await.unwrap().unwrap();
+    store.activate(Some(before), MasterKeyId(2)).await.unwrap().unwrap();
 }

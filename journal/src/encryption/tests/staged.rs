@@ -10,7 +10,7 @@ use crate::{JournalError, MemoryJournal, Record, RecordChange, RecordKey, Record
 /// Records in which something happens just before the next change, and which count.
 pub(super) struct Staged {
     inner: Arc<MemoryJournal>,
-    before_change: Mutex<Option<BoxFuture<'static, ()>>>,
+    before_change: Mutex<Option<(usize, BoxFuture<'static, ()>)>>,
     pub(super) changes: AtomicUsize,
     pub(super) looks: AtomicUsize,
 }
@@ -26,7 +26,24 @@ impl Staged {
     }
 
     pub(super) fn before_change(&self, happens: impl Future<Output = ()> + Send + 'static) {
-        *self.before_change.lock().unwrap() = Some(Box::pin(happens));
+        self.before_nth_change(1, happens);
+    }
+
+    /// Before the second, the third, ... change from now on.
+    pub(super) fn before_nth_change(&self, n: usize, happens: impl Future<Output = ()> + Send + 'static) {
+        *self.before_change.lock().unwrap() = Some((n - 1, Box::pin(happens)));
+    }
+
+    fn due(&self) -> Option<BoxFuture<'static, ()>> {
+        let mut waiting = self.before_change.lock().unwrap();
+        match waiting.take() {
+            Some((0, happens)) => Some(happens),
+            Some((n, happens)) => {
+                *waiting = Some((n - 1, happens));
+                None
+            }
+            None => None,
+        }
     }
 }
 
@@ -48,8 +65,7 @@ impl Records for Staged {
     }
 
     async fn change(&self, changes: Vec<RecordChange>) -> Vec<Result<Verdict, JournalError>> {
-        let happens = self.before_change.lock().unwrap().take();
-        if let Some(happens) = happens {
+        if let Some(happens) = self.due() {
             happens.await;
         }
         self.changes.fetch_add(1, Ordering::Relaxed);

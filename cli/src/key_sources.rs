@@ -1,0 +1,34 @@
+use annals_journal::Records;
+use annals_journal::encryption::{KeySource, RingKeys};
+
+/// With which master keys.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct KeyArgs {
+    /// The master keys: file:PATH, env:NAME or passphrase:env:NAME; of several the first is the active one
+    #[arg(long, value_name = "SOURCE", env = "ANNALS_KEYS", value_delimiter = ' ', required = true)]
+    keys: Vec<KeySource>,
+}
+
+/// The same where they may be left out.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct OptionalKeyArgs {
+    /// The master keys: file:PATH, env:NAME or passphrase:env:NAME; of several the first is the active one
+    #[arg(long, value_name = "SOURCE", env = "ANNALS_KEYS", value_delimiter = ' ')]
+    keys: Vec<KeySource>,
+}
+
+impl KeyArgs {
+    pub(crate) async fn open(&self, records: &dyn Records) -> anyhow::Result<RingKeys> {
+        Ok(RingKeys::open(&self.keys, records).await?)
+    }
+}
+
+impl OptionalKeyArgs {
+    /// `None`: none were named.
+    pub(crate) async fn open_for_reading(&self, records: &dyn Records) -> anyhow::Result<Option<RingKeys>> {
+        if self.keys.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(RingKeys::open_for_reading(&self.keys, records).await?))
+    }
+}
