@@ -1,25 +1,48 @@
 //! Keys for a journal that nobody can read without them: data keys, one per persistence id, wrapped by a master key.
 //!
 //! [`DataKeys`] are kept in the journal's [`Records`](crate::Records), and every one of them is wrapped by a key of a [`Ring`] (or of whatever
-//! implements [`MasterKeys`]). Nothing seals events with them yet.
+//! implements [`MasterKeys`]). [`SealedJournal`] seals with them what it stores in another journal.
 //!
 //! ```
 //! use std::sync::Arc;
-//! use annals_journal::encryption::{DataKeyOptions, DataKeys, Ring, RingKeys};
-//! use annals_journal::{MemoryJournal, PersistenceId, SeqNr};
+//! use annals_journal::encryption::{DataKeyOptions, DataKeys, Ring, RingKeys, SealedJournal, SealedOptions};
+//! use annals_journal::{
+//!     AtomicWrite, Codec, Envelope, Journal, JournalExt, Manifest, MemoryJournal, PersistenceId, ReplayRange, Replayed, Timestamp,
+//!     Token, WriterId, next_epoch,
+//! };
+//! use futures::TryStreamExt;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let records = Arc::new(MemoryJournal::new());
+//! let memory = Arc::new(MemoryJournal::new());
 //! let masters = Arc::new(RingKeys::from(Ring::generate()?));
-//! let keys = DataKeys::open(records, masters, DataKeyOptions::default()).await?;
+//! let keys = DataKeys::open(memory.clone(), masters, DataKeyOptions::default()).await?;
 //!
 //! let alice = PersistenceId::new("account", "alice")?;
-//! let key = keys.to_seal(&[(&alice, SeqNr::FIRST)]).await.remove(0)?;
-//! let mut text = *b"deposited 100";
-//! let seal = key.seal(b"account|alice 1", &mut text)?;
-//! key.open(&seal, b"account|alice 1", &mut text)?;
-//! assert_eq!(&text, b"deposited 100");
+//! let journal = SealedJournal::open(memory.clone(), keys, SealedOptions::default()).await?;
+//! let token = Token::new(next_epoch(&*memory).await?, 1);
+//! let head = journal.claim(&alice, token).await?;
+//! let deposited = Envelope {
+//!     persistence_id: alice.clone(),
+//!     seq_nr: head.seq_nr.next(),
+//!     token,
+//!     writer: WriterId::random(),
+//!     timestamp: Timestamp::now(),
+//!     manifest: Manifest::new("account.deposited")?,
+//!     schema_version: 1,
+//!     codec: Codec::Json,
+//!     tags: Vec::new(),
+//!     trace_context: None,
+//!     key_id: None,
+//!     payload: r#"{"cents":100}"#.into(),
+//! };
+//! let events = vec![deposited.clone()];
+//! journal.append(AtomicWrite { persistence_id: alice.clone(), expected: head.seq_nr, token, events, mark: None }).await?;
+//!
+//! let Some(Replayed::Event(stored)) = memory.replay(ReplayRange::all(&alice)).try_next().await? else { panic!() };
+//! assert_ne!(stored.envelope.payload, deposited.payload);
+//! let Some(Replayed::Event(read)) = journal.replay(ReplayRange::all(&alice)).try_next().await? else { panic!() };
+//! assert_eq!(read.envelope, deposited);
 //! # Ok(())
 //! # }
 //! ```
@@ -67,6 +90,8 @@ mod erasure_log;
 pub use erasure_log::{ErasureLog, ErasureLogError};
 mod key_records;
 mod key_store;
+mod sealed;
+pub use sealed::{SealedJournal, SealedOptions};
 
 #[cfg(test)]
 mod tests;

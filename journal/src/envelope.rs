@@ -208,6 +208,11 @@ impl TraceContext {
             .then(|| Self(Bytes::copy_from_slice(text.as_bytes())))
     }
 
+    #[cfg(feature = "encryption")]
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     /// The text; empty when it is not UTF-8.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()

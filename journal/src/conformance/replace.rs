@@ -19,7 +19,7 @@ pub async fn an_unchanged_event_is_replaced(h: &mut Harness) {
     let before = events(&journal, &a).await;
     let new = Envelope {
         payload: Bytes::from(vec![0xff; 5_000]),
-        key_id: Some(KeyId(7)),
+        key_id: journal.limits().marks.then_some(KeyId(7)),
         manifest: Manifest::new("clause.rewritten").unwrap(),
         schema_version: 2,
         ..before[1].envelope.clone()
@@ -30,7 +30,9 @@ pub async fn an_unchanged_event_is_replaced(h: &mut Harness) {
     let after = events(&journal, &a).await;
     assert_eq!((&after[0], &after[2]), (&before[0], &before[2]));
     assert_eq!((after[1].offset, &after[1].envelope), (before[1].offset, &new));
-    assert_eq!(after[1].bytes, new.encode());
+    if journal.limits().marks {
+        assert_eq!(after[1].bytes, new.encode());
+    }
     let page = journal.events_by_slice(SliceRange::ALL, Offset::BEGINNING, 10).await.unwrap();
     assert_eq!(shown_page(&page.items), "a1 a2 a3");
     assert_eq!(page.items[1], crate::PageItem::Event(after[1].clone()));

@@ -96,7 +96,7 @@ pub async fn an_event_comes_back_as_it_was_written(h: &mut Harness) {
         codec: Codec::Custom(u32::MAX),
         tags: vec![tag("b"), tag("a"), tag("größe='1'|%")],
         trace_context: TraceContext::new("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
-        key_id: Some(KeyId(0)),
+        key_id: journal.limits().marks.then_some(KeyId(0)),
         payload: Bytes::from(all_bytes),
         ..event(&a, 1, token(i64::MAX as u64, i64::MAX as u64))
     };
@@ -118,7 +118,8 @@ pub async fn an_event_comes_back_as_it_was_written(h: &mut Harness) {
     h.reopen().await;
     let stored = events(&h.journal(), &a).await;
     assert_eq!(stored.iter().map(|event| event.envelope.clone()).collect::<Vec<_>>(), events_written);
-    for event in stored {
+    // A layer that keeps its own marks stores what it made of the envelope.
+    for event in stored.into_iter().filter(|_| journal.limits().marks) {
         assert_eq!(event.bytes, event.envelope.encode(), "the stored bytes are the encoded envelope");
     }
 }

@@ -278,6 +278,11 @@ impl DataKeys {
         self.shared.store.records.get_all(&keys).await
     }
 
+    /// Where the keys are.
+    pub(super) fn records(&self) -> Arc<dyn Records> {
+        self.shared.store.records.clone()
+    }
+
     /// Reads and opens what is stored for these ids, and keeps it.
     async fn load(&self, ids: &[&PersistenceId]) -> Vec<Result<Option<Arc<Opened>>, JournalError>> {
         if ids.is_empty() {

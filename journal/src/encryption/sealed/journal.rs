@@ -1,0 +1,63 @@
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+use super::{SealedJournal, unmarked};
+use crate::{
+    Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange, Replayed, SeqNr,
+    SliceRange, StoredEvent, Tag, Write,
+};
+
+#[async_trait]
+impl Journal for SealedJournal {
+    async fn write(&self, writes: Vec<Write>) -> Vec<Result<Head, JournalError>> {
+        self.vault.write(writes).await
+    }
+
+    fn replay(&self, range: ReplayRange) -> BoxStream<'static, Result<Replayed, JournalError>> {
+        super::replaying::replay(self.vault.clone(), range)
+    }
+
+    async fn head(&self, id: &PersistenceId) -> Result<Head, JournalError> {
+        self.vault.stored(id).await.map(|stored| unmarked(stored.head))
+    }
+
+    async fn delete_to(&self, id: &PersistenceId, to: SeqNr) -> Result<(), JournalError> {
+        self.vault.delete_to(id, to).await
+    }
+
+    async fn replace(&self, old: &StoredEvent, new: Envelope) -> Result<bool, JournalError> {
+        self.vault.replace(old, new).await
+    }
+
+    async fn replace_all(
+        &self,
+        replacements: Vec<(StoredEvent, Envelope)>,
+    ) -> Vec<Result<bool, JournalError>> {
+        self.vault.replace_all(replacements).await
+    }
+
+    async fn events_by_tag(&self, tag: &Tag, after: Offset, limit: usize) -> Result<Page, JournalError> {
+        self.vault.opened(self.vault.inner.events_by_tag(tag, after, limit).await?).await
+    }
+
+    async fn events_by_slice(
+        &self,
+        slices: SliceRange,
+        after: Offset,
+        limit: usize,
+    ) -> Result<Page, JournalError> {
+        self.vault.opened(self.vault.inner.events_by_slice(slices, after, limit).await?).await
+    }
+
+    async fn persistence_ids(
+        &self,
+        after: Option<&PersistenceId>,
+        limit: usize,
+    ) -> Result<Vec<PersistenceId>, JournalError> {
+        self.vault.inner.persistence_ids(after, limit).await
+    }
+
+    fn limits(&self) -> Limits {
+        self.vault.limits()
+    }
+}
