@@ -12,7 +12,7 @@ use annals_snapshot::Snapshot;
 use serde_json::Value;
 
 use super::findings::Findings;
-use super::inspected::Inspected;
+use super::inspected::{Inspected, apply_as_live};
 use super::moment::{Numbered, Standing};
 use super::peek::Peek;
 use super::shown::value;
@@ -120,6 +120,11 @@ impl<A: PersistentActor> Bench<A> {
         });
         self.findings.lock().durable = seq_nr;
         Ok(())
+    }
+
+    /// Applies an event as a live state is given it.
+    pub(super) fn apply_as_live(&self, state: &mut A, event: &A::Event) {
+        apply_as_live(&*self.rules.adapter, state, event);
     }
 
     /// The process dies; of the writes on their way the first ones are stored. A new entity recovers.

@@ -154,7 +154,7 @@ impl<A: PersistentActor> Given<A> {
             if let Err(error) = bench.given(event) {
                 panic!("given event number {} cannot be stored: {error}", at + 1);
             }
-            if let Err(panicked) = catch_unwind(AssertUnwindSafe(|| state.apply(event))) {
+            if let Err(panicked) = catch_unwind(AssertUnwindSafe(|| bench.apply_as_live(&mut state, event))) {
                 panic!("given event number {}: applying it panicked: {}", at + 1, message(&*panicked));
             }
         }

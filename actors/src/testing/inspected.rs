@@ -2,7 +2,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use annals_journal::{Envelope, Epoch, Manifest, PersistenceId, SeqNr, Timestamp, Token, WriterId};
-use annals_migrations::Command;
+use annals_migrations::{Command, EventAdapter};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use super::toolkit::asked;
 use crate::delivery::{Delivery, Parcel, Turn};
 use crate::effect::{Outcome, SideEffect};
 use crate::entity::Rules;
-use crate::{Failure, Handle};
+use crate::{Failure, Handle, PersistentActor};
 
 /// A command on its way through an entity, watched at each step.
 pub(super) struct Inspected<A: Handle<C>, C: Command> {
@@ -106,7 +106,7 @@ impl<A: Handle<C>, C: Command> Inspected<A, C> {
         let Some(mut copy) = self.copy(state) else {
             return Trial { events: shown, answer: Value::Null, asked: Value::Null };
         };
-        events.as_slice().iter().for_each(|event| copy.apply(event));
+        events.as_slice().iter().for_each(|event| apply_as_live(&*self.rules.adapter, &mut copy, event));
         let parcel = other.as_mut().unwrap_or(&mut self.parcel);
         // The side effects of a trial are never run.
         let asked = asked(&mut parcel.evaluate(&copy));
@@ -271,6 +271,26 @@ fn read_back<T: serde::Serialize + DeserializeOwned>(
 }
 
 /// An envelope around bytes that nobody stores.
+/// Applies an event as a live state is given it: what an adapter changes as it is read back.
+///
+/// One that cannot be stored, or not be read back, is applied as it is: that is found elsewhere, and said there.
+pub(super) fn apply_as_live<A: PersistentActor>(
+    adapter: &dyn EventAdapter<A::Event>,
+    state: &mut A,
+    event: &A::Event,
+) {
+    match adapter.to_journal(event) {
+        Ok(encoded) if encoded.read_back => {
+            let mut read = Vec::new();
+            match adapter.from_journal(&unstored(encoded), &mut |event| read.push(event)) {
+                Ok(()) => read.iter().for_each(|event| state.apply(event)),
+                Err(_) => state.apply(event),
+            }
+        }
+        _ => state.apply(event),
+    }
+}
+
 fn unstored(encoded: annals_migrations::Encoded) -> Envelope {
     // The name of a manifest's kind is a name for a persistence id too.
     let persistence_id =
