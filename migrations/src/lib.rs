@@ -9,7 +9,10 @@
 //! What was stored by older code is brought up by [`Step`]s, one a version, which [`Migrations`] put in order; steps down write for
 //! builds that are older than this one.
 //!
-//! This crate knows nothing of actors, and does no I/O.
+//! While builds of several versions run, an [`Agreement`] says in which form each manifest is written; over the journal's records,
+//! processes come to it as [`Member`]s.
+//!
+//! This crate knows nothing of actors, and does no I/O but over the journal's traits.
 //!
 //! ```
 //! use annals_migrations::{Event, EventAdapter, KindAdapter};
@@ -62,6 +65,11 @@ mod state_adapter;
 pub use state_adapter::StateAdapter;
 mod command_adapter;
 pub use command_adapter::CommandAdapter;
+mod negotiation;
+pub use negotiation::{
+    Agreement, Announcement, DEFAULT_LEASE, Member, MemberError, NoCommonForm, Objection, Process,
+    Unreadable, UnreadableStored, VersionRecords, VersionTable, Watermark,
+};
 mod written_forms;
 pub use written_forms::{Written, WrittenForms};
 mod lock_file;
