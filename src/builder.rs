@@ -100,6 +100,26 @@ impl Builder {
         self
     }
 
+    /// Has nobody who uses the journal write a manifest above a version, as long as this node runs; 0: not at all. See
+    /// [`NodeBuilder::hold`].
+    pub fn hold(mut self, manifest: impl Into<String>, version: u32) -> Self {
+        self.node = self.node.hold(manifest, version);
+        self
+    }
+
+    /// Starts although versions of this manifest may be stored that this build does not read: only the entities that hold such events
+    /// fail. See [`NodeBuilder::allow_unreadable`].
+    pub fn allow_unreadable(mut self, manifest: impl Into<String>) -> Self {
+        self.node = self.node.allow_unreadable(manifest);
+        self
+    }
+
+    /// How long others count on this node after it has vanished without a stop; default 30 s. See [`NodeBuilder::lease`].
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.node = self.node.lease(lease);
+        self
+    }
+
     /// Opens the journal and starts the node.
     ///
     /// # Errors

@@ -157,6 +157,12 @@ fn settings() -> BTreeMap<&'static str, String> {
             function!("NodeBuilder::recovery_timeout", NodeBuilder::recovery_timeout),
             seconds(field(&node, "recovery_timeout")),
         ),
+        (function!("NodeBuilder::lease", NodeBuilder::lease), seconds(field(&node, "lease"))),
+        (function!("NodeBuilder::hold", |node: NodeBuilder| node.hold("a.b", 1)), "–".to_owned()),
+        (
+            function!("NodeBuilder::allow_unreadable", |node: NodeBuilder| node.allow_unreadable("a.b")),
+            "–".to_owned(),
+        ),
         (
             function!("Mailbox::bounded", Mailbox::bounded),
             number(&Mailbox::default().capacity().unwrap().to_string()),

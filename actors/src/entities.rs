@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use annals_journal::{PersistenceId, Timestamp};
+use annals_migrations::{Form, Permission, Written};
 use annals_snapshot::{Retention, Snapshot};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -79,6 +80,7 @@ impl<A: PersistentActor> Entities<A> {
             adapter: kind.adapter()?,
             states: Kind::<A>::states()?,
             written: Arc::clone(&node.written),
+            clearance: Some(node.clearance.clone()),
             snapshots: kind.snapshots,
             limits: node.journal.limits(),
             bounds: kind.bounds,
@@ -332,12 +334,41 @@ impl<A: PersistentActor> Entities<A> {
     pub(crate) async fn save(&self, snapshot: Snapshot) -> bool {
         let (id, seq_nr, limit) =
             (snapshot.persistence_id.clone(), snapshot.seq_nr.get(), self.node.recovery_timeout);
+        if let Err(reason) = self.may_be_saved(&snapshot).await {
+            tracing::info!(persistence_id = %id, seq_nr, reason, "no snapshot");
+            return false;
+        }
         match tokio::time::timeout(limit, self.node.snapshots.save(snapshot, &self.retention)).await {
             Ok(report) => report.saved.is_ok(),
             Err(_) => {
                 tracing::warn!(persistence_id = %id, seq_nr, ?limit, "the snapshot store did not answer in time");
                 false
             }
+        }
+    }
+
+    /// Whether the form that a snapshot has is still the one that is written.
+    async fn may_be_saved(&self, snapshot: &Snapshot) -> Result<(), String> {
+        let states = &self.rules.states;
+        let how = || self.rules.written.of(states.manifest(), self.now());
+        let mut permission = how();
+        if permission.ask {
+            self.node.clearance.ask(states.manifest().clone()).await?;
+            permission = how();
+        }
+        let has = Form::new(snapshot.manifest.clone(), snapshot.schema_version);
+        match permission {
+            Permission { ask: true, .. } => Err("it is not known who reads it".to_owned()),
+            Permission { written: Written::Refused(reason), .. } => Err(reason),
+            Permission { written: Written::As(form), .. } if form != has => {
+                Err(format!("it has become {has}, and {form} is written now"))
+            }
+            Permission { written: Written::Today, .. }
+                if has != Form::new(states.manifest().clone(), states.version()) =>
+            {
+                Err(format!("it has become {has}, and today's form is written now"))
+            }
+            Permission { .. } => Ok(()),
         }
     }
 

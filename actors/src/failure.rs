@@ -1,7 +1,7 @@
 use std::time::Duration;
 
-use annals_journal::{InvalidName, JournalError, PersistenceId, SeqNr};
-use annals_migrations::AdaptError;
+use annals_journal::{Envelope, InvalidName, JournalError, Manifest, PersistenceId, SeqNr};
+use annals_migrations::{AdaptError, Versions};
 
 use crate::plain::DeadLetterReason;
 
@@ -214,6 +214,12 @@ pub enum RecoveryError {
     Event {
         /// Which event.
         seq_nr: SeqNr,
+        /// What it is stored as.
+        manifest: Manifest,
+        /// In which version.
+        version: u32,
+        /// The oldest and the newest version that this build reads of the manifest; `None`: it does not know it.
+        reads: Option<(u32, u32)>,
         /// What the adapter said.
         message: String,
     },
@@ -235,7 +241,14 @@ impl RecoveryError {
         Self::Journal { message: error.to_string() }
     }
 
-    pub(crate) fn event(seq_nr: SeqNr, error: &AdaptError) -> Self {
-        Self::Event { seq_nr, message: error.to_string() }
+    pub(crate) fn event(stored: &Envelope, versions: Vec<Versions>, error: &AdaptError) -> Self {
+        let reads = versions.into_iter().find(|of| of.manifest == stored.manifest).map(|of| of.reads);
+        Self::Event {
+            seq_nr: stored.seq_nr,
+            manifest: stored.manifest.clone(),
+            version: stored.schema_version,
+            reads: reads.map(|reads| (*reads.start(), *reads.end())),
+            message: error.to_string(),
+        }
     }
 }

@@ -3,14 +3,14 @@ mod builder;
 pub use builder::{NodeBuilder, StartError};
 
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use annals_journal::{Epoch, GroupCommit, Journal, PersistenceId, Records, WriterId};
-use annals_migrations::WrittenForms;
+use annals_journal::{Epoch, GroupCommit, Journal, Manifest, PersistenceId, Records, WriterId};
+use annals_migrations::{Form, Permission, UnreadableStored, Written, WrittenForms};
 use annals_snapshot::{SnapshotKeeper, SnapshotStore};
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
@@ -25,6 +25,7 @@ use crate::environment::Environment;
 use crate::patience::Patience;
 use crate::plain::{self, ActorSystem, MessageType};
 use crate::telemetry::ActorMetrics;
+use crate::versions::Clearance;
 use crate::{EntityRef, Failure, PersistentActor};
 
 /// Where a node keeps what must last.
@@ -58,6 +59,9 @@ pub(crate) struct Shared {
     pub(crate) records: Arc<dyn Records>,
     pub(crate) snapshots: Arc<SnapshotKeeper>,
     pub(crate) written: Arc<WrittenForms>,
+    pub(crate) clearance: Clearance,
+    /// What it can write, by manifest: the kind, and today's form.
+    pub(crate) writable: BTreeMap<Manifest, (&'static str, Form)>,
     pub(crate) recoveries: Arc<Semaphore>,
     pub(crate) recovery_timeout: Duration,
     pub(crate) ask_timeout: Duration,
@@ -76,6 +80,8 @@ pub(crate) struct Shared {
     /// Someone has begun to stop the node.
     stopping: AtomicBool,
     stopped: CancellationToken,
+    /// Why it could not go on.
+    unreadable: OnceLock<UnreadableStored>,
 }
 
 impl Node {
@@ -110,6 +116,22 @@ impl Node {
     #[cfg(feature = "testing")]
     pub(crate) fn is_gone(&self) {
         self.shared.refuse_commands();
+    }
+
+    /// In which form everything that this node can write is written now, by what it saw at its last look at who reads what; in the order
+    /// of the manifests.
+    pub fn written_forms(&self) -> Vec<WrittenForm> {
+        let now = self.shared.environment.clock.now();
+        let of = |(manifest, (kind, today)): (&Manifest, &(&'static str, Form))| {
+            let Permission { written, ask } = self.shared.written.of(manifest, now);
+            let form = match written {
+                Written::Today => Ok(today.clone()),
+                Written::As(form) => Ok(form),
+                Written::Refused(reason) => Err(reason),
+            };
+            WrittenForm { kind, manifest: manifest.clone(), form, ask }
+        };
+        self.shared.writable.iter().map(of).collect()
     }
 
     /// The node's name.
@@ -158,18 +180,33 @@ impl Node {
     /// # Cancel safety
     /// Stopping goes on when the future is dropped; call again to wait.
     pub async fn shutdown(&self) {
-        let shared = Arc::clone(&self.shared);
-        let stopped = shared.stopped.clone();
-        if !shared.stopping.swap(true, Ordering::SeqCst) {
-            // In a task of its own, so that the order holds when nobody waits any more. The guard tells who does, whatever happens.
-            let done = stopped.clone().drop_guard();
-            tokio::spawn(async move {
-                shared.shutdown().await;
-                drop(done);
-            });
-        }
-        stopped.cancelled().await;
+        self.shared.begin_to_stop();
+        self.shared.stopped.cancelled().await;
     }
+
+    /// Waits until the node has stopped, by [`Node::shutdown`] or because it could not go on.
+    ///
+    /// # Errors
+    /// [`UnreadableStored`]: the process was away for longer than its [lease](NodeBuilder::lease), others went on without it and have
+    /// stored versions that this build does not read. Start a newer build.
+    pub async fn stopped(&self) -> Result<(), UnreadableStored> {
+        self.shared.stopped.cancelled().await;
+        self.shared.unreadable.get().map_or(Ok(()), |unreadable| Err(unreadable.clone()))
+    }
+}
+
+/// In which form an event, a state or a command is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WrittenForm {
+    /// The kind of its entities.
+    pub kind: &'static str,
+    /// What it is today.
+    pub manifest: Manifest,
+    /// The form; or why it is written in none.
+    pub form: Result<Form, String>,
+    /// The form was not written by this node yet: others are asked when it is.
+    pub ask: bool,
 }
 
 /// How long closing the stores may take.
@@ -196,6 +233,25 @@ impl Shared {
         self.refuses_commands.load(Ordering::Relaxed)
     }
 
+    fn begin_to_stop(self: &Arc<Self>) {
+        if !self.stopping.swap(true, Ordering::SeqCst) {
+            // In a task of its own, so that the order holds when nobody waits any more. The guard tells who does, whatever happens.
+            let (shared, done) = (Arc::clone(self), self.stopped.clone().drop_guard());
+            tokio::spawn(async move {
+                shared.shutdown().await;
+                drop(done);
+            });
+        }
+    }
+
+    /// Stops a node that does not read what is stored.
+    pub(crate) fn stop_because(self: &Arc<Self>, unreadable: UnreadableStored) {
+        // A second reason adds nothing.
+        let _ = self.unreadable.set(unreadable);
+        self.refuse_commands();
+        self.begin_to_stop();
+    }
+
     async fn shutdown(&self) {
         if let Err(late) = self.system.shutdown(self.actors_stop_within).await {
             tracing::warn!(node = self.name, %late, "plain actors did not stop in time: the node stops without them");
@@ -204,6 +260,9 @@ impl Shared {
         self.tasks.close();
         self.tasks.wait().await;
         self.commits.shutdown().await;
+        if timeout(CLOSE_LIMIT, self.clearance.leave()).await.is_err() {
+            tracing::warn!(node = self.name, limit = ?CLOSE_LIMIT, "the journal did not remove the node's registration in time: others count it until its lease ends");
+        }
         let after_stop = self.after_stop.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(after_stop) = after_stop
             && timeout(CLOSE_LIMIT, after_stop).await.is_err()

@@ -30,6 +30,8 @@
 //! | `annals_actor_missed_events` | counter | events | of the event stream that a full subscriber missed |
 //! | `annals_actor_breaker_opened` | counter | times | a circuit breaker opened; label `breaker` |
 //! | `annals_actor_breaker_refusals` | counter | calls | that an open circuit breaker refused; label `breaker` |
+//! | `annals_actor_written_version` | gauge | version | in which a manifest is written now, 0: not at all; label `manifest` |
+//! | `annals_actor_held_version` | gauge | version | at which a manifest is held, -1: it is not, 0: it is not written at all; label `manifest` |
 //! | `annals_actor_retries` | counter | tries | after a failed one, by `retry` |
 //!
 //! | span | fields | what |
@@ -37,6 +39,7 @@
 //! | `annals.command` | `persistence_id`, `command`, `seq_nr` (the head it is decided on) | one decision (level debug) |
 //! | `annals.recovery` | `persistence_id`, `seq_nr` (the head that was claimed) | one recovery |
 
+use annals_journal::Manifest;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::entity::RestartReason;
@@ -98,6 +101,10 @@ pub const MISSED_EVENTS: &str = "annals_actor_missed_events";
 pub const BREAKER_OPENED: &str = "annals_actor_breaker_opened";
 /// Calls that open circuit breakers refused, by `breaker`.
 pub const BREAKER_REFUSALS: &str = "annals_actor_breaker_refusals";
+/// The version in which a manifest is written now, by `manifest`.
+pub const WRITTEN_VERSION: &str = "annals_actor_written_version";
+/// The version at which a manifest is held, by `manifest`.
+pub const HELD_VERSION: &str = "annals_actor_held_version";
 /// Tries after a failed one.
 pub const RETRIES: &str = "annals_actor_retries";
 /// Span around one decision.
@@ -147,6 +154,16 @@ impl ActorMetrics {
     pub(crate) fn restarted(&self, reason: RestartReason) {
         counter!(RESTARTS, "reason" => reason.label()).increment(1);
     }
+}
+
+/// Set at each renewal: the handle is looked up.
+pub(crate) fn written_version(manifest: &Manifest) -> Gauge {
+    gauge!(WRITTEN_VERSION, "manifest" => manifest.as_str().to_owned())
+}
+
+/// As [`written_version`].
+pub(crate) fn version_held(manifest: &Manifest) -> Gauge {
+    gauge!(HELD_VERSION, "manifest" => manifest.as_str().to_owned())
 }
 
 /// Handles of plain actors, made once a system.

@@ -3,16 +3,22 @@
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use annals_actors::testing::TestNode;
 use annals_actors::{
-    AskError, Context, Effect, Failure, Handle, Kind, NeverRejected, Node, PersistentActor, StartError,
-    Stores,
+    AskError, Clock, Context, Effect, Failure, Handle, Kind, NeverRejected, Node, NodeBuilder,
+    PersistentActor, RecoveryError, StartError, Stores,
 };
 use annals_derive::{Command, Event};
-use annals_journal::{Manifest, MemoryJournal};
-use annals_migrations::{Form, Migrations, Step, Written, WrittenForms};
+use annals_journal::{
+    Journal, JournalError, Manifest, MemoryJournal, PersistenceId, Record, RecordChange, RecordKey, Records,
+    ReplayRange, Replayed, Timestamp, Verdict,
+};
+use annals_migrations::{Migrations, Step, VersionRecords};
 use annals_snapshot::{MemorySnapshotStore, SnapshotPolicy};
+use async_trait::async_trait;
+use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Serialize, Deserialize, Command)]
@@ -119,9 +125,17 @@ fn stores() -> Stores {
     Stores { journal: journal.clone(), records: journal, snapshots: Arc::new(MemorySnapshotStore::new()) }
 }
 
-async fn node<A: PersistentActor>(stores: &Stores, forms: &Arc<WrittenForms>) -> Node {
+fn builder<A: PersistentActor>(hold: Option<u32>) -> NodeBuilder {
     let kind = Kind::<A>::new().snapshots(SnapshotPolicy::every_events(3));
-    Node::builder("forest").kind(kind).written_forms(Arc::clone(forms)).start(stores.clone()).await.unwrap()
+    let builder = Node::builder("forest").kind(kind);
+    match hold {
+        Some(version) => builder.hold("tree.grown", version).hold("tree.state", version),
+        None => builder,
+    }
+}
+
+async fn node<A: PersistentActor>(stores: &Stores, hold: Option<u32>) -> Node {
+    builder::<A>(hold).start(stores.clone()).await.unwrap()
 }
 
 /// What an entity has after these commands, and what a node that begins anew reads.
@@ -140,72 +154,233 @@ where
     rings
 }
 
+/// The versions of the events that an entity has.
+async fn versions(stores: &Stores, id: &str) -> Vec<u32> {
+    let id = PersistenceId::new("tree", id).unwrap();
+    let mut replay = stores.journal.replay(ReplayRange::all(&id));
+    let mut versions = Vec::new();
+    while let Some(replayed) = replay.next().await {
+        if let Replayed::Event(stored) = replayed.unwrap() {
+            versions.push(stored.envelope.schema_version);
+        }
+    }
+    versions
+}
+
 #[tokio::test]
-async fn builds_take_turns_over_one_history_as_long_as_the_older_form_is_written() {
-    let (stores, today) = (stores(), Arc::new(WrittenForms::new()));
-    assert_eq!(grown::<first::Tree>(node::<first::Tree>(&stores, &today).await, &[1]).await, ["1 mm"]);
+async fn builds_take_turns_over_one_history_as_long_as_the_older_form_is_held() {
+    let stores = stores();
+    assert_eq!(grown::<first::Tree>(node::<first::Tree>(&stores, None).await, &[1]).await, ["1 mm"]);
 
     // The new build writes what the old one reads; its live state is what reading that back gives (I6).
-    let older = Arc::new(WrittenForms::new());
-    for name in ["tree.grown", "tree.state"] {
-        let manifest = Manifest::new(name).unwrap();
-        older.set(manifest.clone(), Written::As(Form::new(manifest, 1)));
-    }
-    let live = grown::<second::Tree>(node::<second::Tree>(&stores, &older).await, &[2, 3]).await;
+    let live = grown::<second::Tree>(node::<second::Tree>(&stores, Some(1)).await, &[2, 3]).await;
     assert_eq!(live, ["1 mm in spring", "2 mm in spring", "3 mm in spring"]);
-    let replayed = grown::<second::Tree>(node::<second::Tree>(&stores, &older).await, &[]).await;
+    let replayed = grown::<second::Tree>(node::<second::Tree>(&stores, Some(1)).await, &[]).await;
     assert_eq!(replayed, live);
 
     // Going back just works.
-    let back = grown::<first::Tree>(node::<first::Tree>(&stores, &today).await, &[4]).await;
+    let back = grown::<first::Tree>(node::<first::Tree>(&stores, None).await, &[4]).await;
     assert_eq!(back, ["1 mm", "2 mm", "3 mm", "4 mm"]);
+    assert_eq!(versions(&stores, "oak").await, [1, 1, 1, 1]);
 
-    // From the first event in today's form on it does not, and says what this build reads.
-    let forward = grown::<second::Tree>(node::<second::Tree>(&stores, &today).await, &[5]).await;
+    // From the first event in today's form on it does not, and says what this build reads, and what to do.
+    let forward = grown::<second::Tree>(node::<second::Tree>(&stores, None).await, &[5]).await;
     assert_eq!(forward.last().unwrap(), "5 mm in autumn");
-    let old = node::<first::Tree>(&stores, &today).await;
-    let refused = old.entity::<first::Tree>("oak").ask(Read).await;
-    let Err(AskError::Failed(failure @ Failure::RecoveryFailed { .. })) = refused else {
-        panic!("{refused:?}")
-    };
-    let sentence = failure.to_string();
-    for part in ["tree|oak", "tree.grown", "version 2", "version 1"] {
+    assert_eq!(versions(&stores, "oak").await, [1, 1, 1, 1, 2]);
+    let refused = builder::<first::Tree>(None).start(stores.clone()).await.unwrap_err();
+    assert!(matches!(refused, StartError::Unreadable(_)), "{refused:?}");
+    let sentence = refused.to_string();
+    for part in ["tree.grown", "version 2", "version 1", "annals migrate rewrite --to", "--allow-unreadable"]
+    {
         assert!(sentence.contains(part), "{part:?} in {sentence}");
     }
+}
+
+#[tokio::test]
+async fn who_starts_all_the_same_serves_the_entities_that_hold_nothing_unreadable() {
+    let stores = stores();
+    let newer = node::<second::Tree>(&stores, None).await;
+    newer.entity::<second::Tree>("oak").ask(Grow(1)).await.unwrap();
+    newer.shutdown().await;
+    let old = builder::<first::Tree>(None).allow_unreadable("tree.grown").allow_unreadable("tree.state");
+    let old = old.start(stores.clone()).await.unwrap();
+    let refused = old.entity::<first::Tree>("oak").ask(Read).await;
+    let Err(AskError::Failed(Failure::RecoveryFailed { reason, .. })) = refused else {
+        panic!("{refused:?}")
+    };
+    let sentence = reason.to_string();
+    let RecoveryError::Event { manifest, version, reads, .. } = reason else { panic!("{sentence}") };
+    assert_eq!((manifest.as_str(), version, reads), ("tree.grown", 2, Some((1, 1))));
+    assert_eq!(old.entity::<first::Tree>("elm").ask(Grow(7)).await.unwrap(), ["7 mm"]);
     old.shutdown().await;
 }
 
 #[tokio::test]
-async fn the_written_form_changes_while_the_node_runs_and_can_be_refused() {
-    let forms = Arc::new(WrittenForms::new());
-    let running = Arc::clone(&forms);
-    let kit = TestNode::builder()
-        .entity::<second::Tree>()
-        .node(move |node| node.written_forms(Arc::clone(&running)))
-        .start()
-        .await;
-    let tree = kit.entity::<second::Tree>("oak");
-    tree.ask(Grow(1)).await.unwrap();
-    let manifest = Manifest::new("tree.grown").unwrap();
-    forms.set(manifest.clone(), Written::As(Form::new(manifest.clone(), 1)));
-    assert_eq!(tree.ask(Grow(2)).await.unwrap(), ["1 mm in autumn", "2 mm in spring"]);
-    forms.set(manifest.clone(), Written::Refused("node b reads version 0 only".into()));
-    let refused = tree.ask(Grow(3)).await;
-    let Err(AskError::Failed(failure @ Failure::NotStorable { .. })) = refused else { panic!("{refused:?}") };
-    assert!(failure.to_string().contains("node b reads version 0 only"), "{failure}");
-    forms.set(manifest, Written::Today);
-    tree.ask(Grow(4)).await.unwrap();
-    let versions: Vec<_> = kit
-        .stored::<second::Tree>("oak")
-        .envelopes()
-        .await
-        .iter()
-        .map(|stored| stored.schema_version)
-        .collect();
-    assert_eq!(versions, [2, 1, 2]);
-    assert!(kit.crash::<second::Tree>("oak").await);
-    assert_eq!(tree.ask(Read).await.unwrap(), ["1 mm in autumn", "2 mm in spring", "4 mm in autumn"]);
+async fn while_an_older_build_runs_its_form_is_written_and_today_s_when_it_is_gone() {
+    let stores = stores();
+    let older = node::<first::Tree>(&stores, None).await;
+    older.entity::<first::Tree>("elm").ask(Grow(1)).await.unwrap();
+    let newer = builder::<second::Tree>(None).lease(SHORT).start(stores.clone()).await.unwrap();
+    let oak = newer.entity::<second::Tree>("oak");
+    oak.ask(Grow(1)).await.unwrap();
+    assert_eq!(versions(&stores, "oak").await, [1]);
+    older.shutdown().await;
+    until(async || {
+        oak.ask(Grow(2)).await.unwrap();
+        versions(&stores, "oak").await.contains(&2)
+    })
+    .await;
+    let live = oak.ask(Read).await.unwrap();
+    newer.shutdown().await;
+    let again = node::<second::Tree>(&stores, None).await;
+    assert_eq!(again.entity::<second::Tree>("oak").ask(Read).await.unwrap(), live);
+    again.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_hold_of_an_operator_s_is_followed_while_the_node_runs() {
+    let stores = stores();
+    let holds = VersionRecords::new(Arc::clone(&stores.records));
+    let grown = Manifest::new("tree.grown").unwrap();
+    holds.hold(&grown, 1).await.unwrap();
+    let node = builder::<second::Tree>(None).lease(SHORT).start(stores.clone()).await.unwrap();
+    let oak = node.entity::<second::Tree>("oak");
+    assert_eq!(oak.ask(Grow(1)).await.unwrap(), ["1 mm in spring"]);
+    holds.release(&grown).await.unwrap();
+    until(async || oak.ask(Grow(2)).await.unwrap().last().unwrap() == "2 mm in autumn").await;
+    holds.hold(&grown, 1).await.unwrap();
+    until(async || oak.ask(Grow(3)).await.unwrap().last().unwrap() == "3 mm in spring").await;
+    holds.hold(&grown, 0).await.unwrap();
+    until(async || match oak.ask(Grow(4)).await {
+        Err(AskError::Failed(failure @ Failure::NotStorable { .. })) => {
+            assert!(failure.to_string().contains("annals schema release tree.grown"), "{failure}");
+            true
+        }
+        other => other.is_err(),
+    })
+    .await;
+    let live = oak.ask(Read).await.unwrap();
+    node.shutdown().await;
+    let again = builder::<second::Tree>(None).start(stores.clone()).await.unwrap();
+    assert_eq!(again.entity::<second::Tree>("oak").ask(Read).await.unwrap(), live);
+}
+
+tree!(
+    third,
+    #[derive(Serialize, Deserialize, Event)]
+    pub(super) enum TreeEvent {
+        #[event(version = 2, from(1 => Step::default_value("season", "spring")))]
+        Grown { mm: u64, season: String },
+    },
+    |event| {
+        let TreeEvent::Grown { mm, season } = event;
+        format!("{mm} mm in {season}")
+    },
+    |mm| TreeEvent::Grown { mm, season: "autumn".into() },
+    Migrations::new(),
+    1
+);
+
+#[tokio::test]
+async fn what_no_downcaster_reaches_is_refused_while_an_older_build_runs() {
+    let stores = stores();
+    let older = node::<first::Tree>(&stores, None).await;
+    let newer = builder::<third::Tree>(None).start(stores.clone()).await.unwrap();
+    let refused = newer.entity::<third::Tree>("oak").ask(Grow(1)).await;
+    let Err(AskError::Failed(failure @ Failure::NotStorable { .. })) = refused else { panic!("{refused:?}") };
+    let sentence = failure.to_string();
+    for part in
+        ["tree.grown version 2 is not written", "process \"forest\"", "reads version 1", "to(1 => ..)"]
+    {
+        assert!(sentence.contains(part), "{part:?} in {sentence}");
+    }
+    assert_eq!(newer.entity::<third::Tree>("oak").ask(Read).await.unwrap(), [""; 0]);
+    older.shutdown().await;
+    newer.shutdown().await;
+}
+
+/// A clock that a test sets forward: a node's, or the store's.
+#[derive(Debug, Default)]
+struct Forward(AtomicU64);
+
+impl Forward {
+    fn pass(&self, time: Duration) {
+        self.0.fetch_add(u64::try_from(time.as_micros()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for Forward {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Records with that clock.
+#[derive(Debug)]
+struct Clocked(MemoryJournal, Arc<Forward>);
+
+#[async_trait]
+impl Records for Clocked {
+    async fn get(&self, key: &RecordKey) -> Result<Option<Record>, JournalError> {
+        self.0.get(key).await
+    }
+
+    async fn change(&self, changes: Vec<RecordChange>) -> Vec<Result<Verdict, JournalError>> {
+        self.0.change(changes).await
+    }
+
+    async fn now(&self) -> Result<Timestamp, JournalError> {
+        Ok(self.1.now())
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&RecordKey>,
+        limit: usize,
+    ) -> Result<Vec<(RecordKey, Record)>, JournalError> {
+        self.0.list(prefix, after, limit).await
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_was_away_for_longer_than_its_lease_asks_before_it_writes_and_stops_when_it_must() {
+    let (clock, journal) = (Arc::new(Forward::default()), Arc::new(MemoryJournal::new()));
+    let records = Arc::new(Clocked(MemoryJournal::new(), Arc::clone(&clock)));
+    let stores = Stores { journal, records, snapshots: Arc::new(MemorySnapshotStore::new()) };
+    let day = Duration::from_secs(24 * 60 * 60);
+    // Nobody renews by itself while the test runs.
+    let older = builder::<first::Tree>(None).clock(clock.clone()).lease(day);
+    let older = older.start(stores.clone()).await.unwrap();
+    older.entity::<first::Tree>("elm").ask(Grow(1)).await.unwrap();
+    clock.pass(2 * day);
+    older.entity::<first::Tree>("elm").ask(Grow(2)).await.unwrap();
+    clock.pass(2 * day);
+    let newer = builder::<second::Tree>(None).clock(clock.clone()).lease(day);
+    let newer = newer.start(stores.clone()).await.unwrap();
+    assert_eq!(newer.entity::<second::Tree>("oak").ask(Grow(3)).await.unwrap(), ["3 mm in autumn"]);
+    // The older one comes back.
+    let refused = older.entity::<first::Tree>("elm").ask(Grow(4)).await;
+    assert!(matches!(refused, Err(AskError::Failed(_))), "{refused:?}");
+    let unreadable = older.stopped().await.unwrap_err();
+    assert!(unreadable.to_string().contains("version 2 of tree.grown"), "{unreadable}");
+    let elm = newer.entity::<second::Tree>("elm").ask(Read).await.unwrap();
+    assert_eq!(elm, ["1 mm in spring", "2 mm in spring"]);
+    newer.shutdown().await;
+    newer.stopped().await.unwrap();
+}
+
+/// Waits for what a renewal brings.
+async fn until(mut holds: impl AsyncFnMut() -> bool) {
+    let limit = Instant::now() + Duration::from_secs(60);
+    while !holds().await {
+        assert!(Instant::now() < limit, "it did not come");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// A lease that is renewed every 0.1 s: under load it ends now and then, and the node goes on.
+const SHORT: Duration = Duration::from_millis(300);
 
 #[derive(Default, Serialize, Deserialize)]
 struct Gap;

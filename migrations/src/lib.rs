@@ -71,7 +71,7 @@ pub use negotiation::{
     Unreadable, UnreadableStored, VersionRecords, VersionTable, Watermark,
 };
 mod written_forms;
-pub use written_forms::{Written, WrittenForms};
+pub use written_forms::{Permission, Written, WrittenForms};
 mod lock_file;
 pub use lock_file::{BreakReason, LockError, LockFile, SchemaBreak};
 mod registry;

@@ -1,20 +1,21 @@
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
-use annals_journal::Manifest;
+use annals_journal::{Manifest, Timestamp};
 
 use crate::Form;
 
 /// In which form each manifest is written now, shared by all who write and changed while they do.
 ///
 /// Everything is written in today's form until something else is said.
-#[derive(Default)]
 pub struct WrittenForms {
     /// Whether `forms` has anything: who writes asks this first.
     any: AtomicBool,
-    forms: RwLock<HashMap<Manifest, Written>>,
+    forms: RwLock<HashMap<Manifest, Permission>>,
+    /// Until when that counts, in microseconds since 1970.
+    until: AtomicU64,
 }
 
 /// How a manifest is written.
@@ -28,29 +29,57 @@ pub enum Written {
     Refused(String),
 }
 
+/// How a manifest is written, and whether that needs an answer first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permission {
+    /// In which form.
+    pub written: Written,
+    /// Others must be asked before it is written so: nobody has done it yet, or it is not known any more who reads what.
+    pub ask: bool,
+}
+
+impl Permission {
+    const TODAY: Self = Self { written: Written::Today, ask: false };
+}
+
 impl WrittenForms {
     /// Everything in today's form.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How what is `manifest` today is written now.
-    pub fn of(&self, manifest: &Manifest) -> Written {
-        if !self.any.load(Ordering::Acquire) {
-            return Written::Today;
+    /// How what is `manifest` today is written at a moment.
+    pub fn of(&self, manifest: &Manifest, now: Timestamp) -> Permission {
+        let ended = now.as_micros() > self.until.load(Ordering::Acquire);
+        if !ended && !self.any.load(Ordering::Acquire) {
+            return Permission::TODAY;
         }
         let forms = self.forms.read().unwrap_or_else(PoisonError::into_inner);
-        forms.get(manifest).cloned().unwrap_or(Written::Today)
+        let mut permission = forms.get(manifest).cloned().unwrap_or(Permission::TODAY);
+        permission.ask |= ended;
+        permission
     }
 
     /// From now on.
-    pub fn set(&self, manifest: Manifest, written: Written) {
+    pub fn set(&self, manifest: Manifest, permission: Permission) {
         let mut forms = self.forms.write().unwrap_or_else(PoisonError::into_inner);
-        match written {
-            Written::Today => forms.remove(&manifest),
-            other => forms.insert(manifest, other),
-        };
+        if permission == Permission::TODAY {
+            forms.remove(&manifest);
+        } else {
+            forms.insert(manifest, permission);
+        }
         self.any.store(!forms.is_empty(), Ordering::Release);
+    }
+
+    /// What is said counts until then; afterwards all must ask.
+    pub fn valid_until(&self, until: Timestamp) {
+        self.until.store(until.as_micros(), Ordering::Release);
+    }
+}
+
+impl Default for WrittenForms {
+    fn default() -> Self {
+        Self { any: AtomicBool::new(false), forms: RwLock::default(), until: AtomicU64::new(u64::MAX) }
     }
 }
 
@@ -68,13 +97,24 @@ mod tests {
     #[test]
     fn what_is_not_said_is_written_as_it_is_today() {
         let (forms, moved) = (WrittenForms::new(), Manifest::new("account.moved").unwrap());
-        let older = Written::As(Form::new(moved.clone(), 1));
-        assert_eq!(forms.of(&moved), Written::Today);
+        let now = Timestamp::from_micros(1);
+        let older = Permission { written: Written::As(Form::new(moved.clone(), 1)), ask: false };
+        assert_eq!(forms.of(&moved, now), Permission::TODAY);
         forms.set(moved.clone(), older.clone());
-        assert_eq!(forms.of(&moved), older);
-        assert_eq!(forms.of(&Manifest::new("account.other").unwrap()), Written::Today);
-        forms.set(moved.clone(), Written::Today);
-        assert_eq!(forms.of(&moved), Written::Today);
+        assert_eq!(forms.of(&moved, now), older);
+        assert_eq!(forms.of(&Manifest::new("account.other").unwrap(), now), Permission::TODAY);
+        forms.set(moved.clone(), Permission::TODAY);
+        assert_eq!(forms.of(&moved, now), Permission::TODAY);
         assert!(!forms.any.load(Ordering::Relaxed), "nobody looks at an empty map");
+    }
+
+    #[test]
+    fn when_it_has_ended_everything_must_be_asked_for() {
+        let (forms, moved) = (WrittenForms::new(), Manifest::new("account.moved").unwrap());
+        forms.valid_until(Timestamp::from_micros(10));
+        assert!(!forms.of(&moved, Timestamp::from_micros(10)).ask);
+        assert!(forms.of(&moved, Timestamp::from_micros(11)).ask);
+        forms.valid_until(Timestamp::from_micros(20));
+        assert!(!forms.of(&moved, Timestamp::from_micros(11)).ask);
     }
 }

@@ -306,7 +306,9 @@ impl<A: PersistentActor> Entity<A> {
             adapter.from_journal(envelope, &mut |event| state.apply(&event))
         }));
         match adapted {
-            Ok(adapted) => adapted.map_err(|error| RecoveryError::event(seq_nr, &error)),
+            Ok(adapted) => {
+                adapted.map_err(|error| RecoveryError::event(envelope, adapter.versions(), &error))
+            }
             Err(panic) => Err(RecoveryError::Panicked { seq_nr, message: message(&*panic) }),
         }
     }

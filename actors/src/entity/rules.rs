@@ -8,6 +8,7 @@ use annals_snapshot::SnapshotPolicy;
 
 use crate::PersistentActor;
 use crate::plain::RestartPolicy;
+use crate::versions::Clearance;
 
 /// What is the same for all entities of a kind.
 pub(crate) struct Rules<A: PersistentActor> {
@@ -18,6 +19,8 @@ pub(crate) struct Rules<A: PersistentActor> {
     pub(crate) states: StateAdapter<A>,
     /// In which forms both are written now.
     pub(crate) written: Arc<WrittenForms>,
+    /// Where it is asked how something may be written; `None`: nothing has to be asked for.
+    pub(crate) clearance: Option<Clearance>,
     pub(crate) snapshots: SnapshotPolicy<A, A::Event>,
     pub(crate) limits: Limits,
     pub(crate) bounds: Bounds,

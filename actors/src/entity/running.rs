@@ -1,10 +1,12 @@
+use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use annals_journal::{AtomicWrite, Envelope, EventDigest, SeqNr, Tag, Timestamp, Token, Write};
-use annals_migrations::{Encoded, Written};
+use annals_migrations::{Encoded, Permission, Written};
 use annals_snapshot::{Cadence, Snapshot};
+use futures::FutureExt;
 
 use super::held::Held;
 use super::waiting::{Stashed, Waiting};
@@ -63,6 +65,15 @@ struct Working<A: PersistentActor> {
     /// The work waits until this write is answered.
     ticket: u64,
     start: Option<(Work, Duration)>,
+    then: AfterWork<A>,
+}
+
+/// What becomes of a command whose work has ended.
+enum AfterWork<A: PersistentActor> {
+    /// Its handler goes on with what the work yielded.
+    Resume,
+    /// It is decided; the work has asked how its events may be written.
+    Answer { events: Events<A::Event>, unstash: bool, after: After },
 }
 
 impl<A: PersistentActor> Running<A> {
@@ -182,7 +193,10 @@ impl<A: PersistentActor> Running<A> {
     ) -> Result<(), Setback<A>> {
         self.now = now;
         let Some(work) = self.work.take() else { return Ok(()) };
-        let mut waiting = work.waiting;
+        let Working { mut waiting, then, .. } = *work;
+        if let AfterWork::Answer { events, unstash, after } = then {
+            return self.asked(waiting, output, Outcome::Answer { events, unstash, after }, ground);
+        }
         let output = match output {
             WorkOutput::Done(output) => output,
             WorkOutput::TimedOut => {
@@ -213,8 +227,14 @@ impl<A: PersistentActor> Running<A> {
     ) -> Result<(), Setback<A>> {
         match outcome {
             Outcome::Answer { events, unstash, after } => {
-                if !self.answer(waiting, &events, after, ground)? {
-                    return Ok(());
+                match self.answer(waiting, &events, after, ground)? {
+                    Answered::Done => {}
+                    Answered::Failed => return Ok(()),
+                    Answered::AsksFirst(waiting, asking) => {
+                        let then = AfterWork::Answer { events, unstash, after };
+                        self.ask_first(waiting, asking, then, ground);
+                        return Ok(());
+                    }
                 }
                 if unstash {
                     // The oldest comes out first and goes in front of what came later.
@@ -228,12 +248,56 @@ impl<A: PersistentActor> Running<A> {
             Outcome::Run { work, limit } => {
                 // Nothing is decided yet: a caller whose time is up meanwhile may still call it off.
                 waiting.delivery.undo();
-                let mut working = Working { waiting, ticket: self.issued, start: Some((work, limit)) };
-                working.start_when(self.answered, ground.out);
-                self.work = Some(Box::new(working));
+                let (ticket, start) = (self.issued, Some((work, limit)));
+                self.work(Working { waiting, ticket, start, then: AfterWork::Resume }, ground);
             }
         }
         Ok(())
+    }
+
+    fn work(&mut self, mut working: Working<A>, ground: &mut Ground<'_, A>) {
+        working.start_when(self.answered, ground.out);
+        self.work = Some(Box::new(working));
+    }
+
+    /// Has it asked how the events of a decided command may be written; until that is known no other one is decided.
+    fn ask_first(
+        &mut self,
+        waiting: Waiting<A>,
+        asking: Work,
+        then: AfterWork<A>,
+        ground: &mut Ground<'_, A>,
+    ) {
+        // Nothing is applied yet: a caller whose time is up meanwhile may still call it off.
+        waiting.delivery.undo();
+        let (ticket, start) = (self.answered, Some((asking, ASKING_LIMIT)));
+        self.work(Working { waiting, ticket, start, then }, ground);
+    }
+
+    /// It is known how the command's events may be written, or why not.
+    fn asked(
+        &mut self,
+        waiting: Waiting<A>,
+        output: WorkOutput,
+        outcome: Outcome<A>,
+        ground: &mut Ground<'_, A>,
+    ) -> Result<(), Setback<A>> {
+        let known = match output {
+            WorkOutput::Done(known) => known.downcast::<Result<(), String>>().map_or(Ok(()), |known| *known),
+            WorkOutput::TimedOut => {
+                Err(format!("no answer within {ASKING_LIMIT:?} to which versions others read"))
+            }
+            WorkOutput::Panicked(message) => Err(message),
+        };
+        if let Err(reason) = known {
+            ground.out.push(Action::Fail(waiting.delivery, Failure::JournalUnavailable { reason }));
+            return Ok(());
+        }
+        if !waiting.delivery.begin() {
+            ground.out.push(Action::Report(Report::CallerGone));
+            return Ok(());
+        }
+        self.carry_out(waiting, outcome, ground)
     }
 
     /// Leaves as a command wants, once all is durable.
@@ -257,21 +321,22 @@ impl<A: PersistentActor> Running<A> {
     }
 
     /// Adapt and encode, apply, compute reply and side effects, then append. A failure before `apply` leaves the state
-    /// untouched, and nothing of the effect is carried out (`false`); a panic from there on prevents the write.
+    /// untouched, and nothing of the effect is carried out; a panic from there on prevents the write.
     fn answer(
         &mut self,
         mut waiting: Waiting<A>,
         events: &Events<A::Event>,
         after: After,
         ground: &mut Ground<'_, A>,
-    ) -> Result<bool, Setback<A>> {
+    ) -> Result<Answered<A>, Setback<A>> {
         let timestamp = waiting.delivery.timestamp();
         let Sealed { mut envelopes, read_back } = match self.seal(events.as_slice(), timestamp, ground) {
             Ok(sealed) => sealed,
-            Err(reason) => {
+            Err(Unsealed::Refused(reason)) => {
                 ground.out.push(Action::Fail(waiting.delivery, Failure::NotStorable { reason }));
-                return Ok(false);
+                return Ok(Answered::Failed);
             }
+            Err(Unsealed::AskFirst(asking)) => return Ok(Answered::AsksFirst(waiting, asking)),
         };
         let (state, delivery) = (&mut self.state, &mut waiting.delivery);
         let folded = catch_unwind(AssertUnwindSafe(|| {
@@ -310,7 +375,7 @@ impl<A: PersistentActor> Running<A> {
         } else {
             self.held.push_back(held);
         }
-        Ok(true)
+        Ok(Answered::Done)
     }
 
     /// Makes events into envelopes without tags, in the forms in which they are written now; nothing is stored and nothing changed when
@@ -320,27 +385,24 @@ impl<A: PersistentActor> Running<A> {
         events: &[A::Event],
         timestamp: Timestamp,
         ground: &Ground<'_, A>,
-    ) -> Result<Sealed<A::Event>, String> {
+    ) -> Result<Sealed<A::Event>, Unsealed> {
         let rules = ground.rules;
         if events.len() > rules.limits.max_events {
-            return Err(format!(
-                "{} events in one effect, at most {} are allowed",
-                events.len(),
-                rules.limits.max_events
-            ));
+            let most = rules.limits.max_events;
+            return Err(format!("{} events in one effect, at most {most} are allowed", events.len()).into());
         }
         let mut envelopes = Vec::with_capacity(events.len());
         let mut read_back = Vec::new();
         let mut seq_nr = self.decided;
         for event in events {
-            let encoded = catch_unwind(AssertUnwindSafe(|| encode(event, rules)))
+            let encoded = catch_unwind(AssertUnwindSafe(|| encode(event, rules, self.now)))
                 .map_err(|panic| message(&*panic))??;
             let (bytes, most) = (encoded.payload.len(), rules.limits.max_payload_bytes);
             if bytes > most {
-                return Err(format!(
-                    "{} has a payload of {bytes} bytes, at most {most} are allowed",
-                    encoded.manifest
-                ));
+                let manifest = encoded.manifest;
+                return Err(
+                    format!("{manifest} has a payload of {bytes} bytes, at most {most} are allowed").into()
+                );
             }
             seq_nr = seq_nr.next();
             envelopes.push(Envelope {
@@ -466,13 +528,46 @@ struct Sealed<E> {
     read_back: Vec<(SeqNr, Vec<E>)>,
 }
 
+/// What has become of a decided command.
+enum Answered<A: PersistentActor> {
+    /// Its events are on their way.
+    Done,
+    /// They cannot be stored, and its caller knows.
+    Failed,
+    /// Others must be asked first how its events may be written.
+    AsksFirst(Waiting<A>, Work),
+}
+
+/// Why an event has not become an envelope.
+enum Unsealed {
+    Refused(String),
+    AskFirst(Work),
+}
+
+impl From<String> for Unsealed {
+    fn from(reason: String) -> Self {
+        Self::Refused(reason)
+    }
+}
+
 /// What is stored of an event now.
-fn encode<A: PersistentActor>(event: &A::Event, rules: &Rules<A>) -> Result<Encoded, String> {
+fn encode<A: PersistentActor>(
+    event: &A::Event,
+    rules: &Rules<A>,
+    now: Timestamp,
+) -> Result<Encoded, Unsealed> {
     let encoded = rules.adapter.to_journal(event).map_err(|error| error.to_string())?;
-    match rules.written.of(&encoded.manifest) {
+    let Permission { written, ask } = rules.written.of(&encoded.manifest, now);
+    if ask && let Some(clearance) = &rules.clearance {
+        let asking = clearance.ask(encoded.manifest);
+        return Err(Unsealed::AskFirst(asking.map(|known| Box::new(known) as Box<dyn Any + Send>).boxed()));
+    }
+    match written {
         Written::Today => Ok(encoded),
-        Written::As(form) => rules.adapter.to_journal_as(event, &form).map_err(|error| error.to_string()),
-        Written::Refused(sentence) => Err(sentence),
+        Written::As(form) => {
+            Ok(rules.adapter.to_journal_as(event, &form).map_err(|error| error.to_string())?)
+        }
+        Written::Refused(sentence) => Err(Unsealed::Refused(sentence)),
     }
 }
 
@@ -509,3 +604,6 @@ impl<A: PersistentActor> Working<A> {
         }
     }
 }
+
+/// How long it may take to find out who reads what: a few small commits, and waiting for one who is finding it out too.
+const ASKING_LIMIT: Duration = Duration::from_secs(30);

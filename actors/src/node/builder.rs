@@ -1,14 +1,18 @@
 use std::any::{Any, TypeId};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use annals_journal::{
-    GroupCommit, GroupCommitSettings, Journal, JournalError, Readers, WriterId, next_epoch,
+    GroupCommit, GroupCommitSettings, InvalidName, Journal, JournalError, Manifest, Readers, WriterId,
+    next_epoch,
 };
-use annals_migrations::{DuplicateManifest, ManifestRegistry, Role, SchemaError, WrittenForms};
+use annals_migrations::{
+    Announcement, DEFAULT_LEASE, DuplicateManifest, ManifestRegistry, MemberError, Role, SchemaError,
+    UnreadableStored, Versions,
+};
 use annals_snapshot::SnapshotKeeper;
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
@@ -21,6 +25,7 @@ use crate::entities::Entities;
 use crate::environment::{Clock, Environment, Ids};
 use crate::plain::ActorSystem;
 use crate::telemetry::ActorMetrics;
+use crate::versions::{Clearance, Keeper, Kept};
 use crate::{CommandList, Kind, PersistentActor};
 
 /// Wires a [`Node`].
@@ -36,7 +41,9 @@ pub struct NodeBuilder {
     actors_stop_within: Duration,
     entities_stop_within: Duration,
     after_stop: Option<BoxFuture<'static, ()>>,
-    written: Arc<WrittenForms>,
+    holds: Vec<(String, u32)>,
+    allow_unreadable: Vec<String>,
+    lease: Duration,
 }
 
 impl NodeBuilder {
@@ -53,7 +60,9 @@ impl NodeBuilder {
             actors_stop_within: Duration::from_secs(10),
             entities_stop_within: Duration::from_secs(10),
             after_stop: None,
-            written: Arc::default(),
+            holds: Vec::new(),
+            allow_unreadable: Vec::new(),
+            lease: DEFAULT_LEASE,
         }
     }
 
@@ -130,13 +139,33 @@ impl NodeBuilder {
         self
     }
 
-    /// In which forms events and snapshots are written, for as long as builds run that do not read today's; shared, so that it can be
-    /// changed while the node runs. Default: all in today's form.
+    /// Has nobody who uses the journal write a manifest (as `account.withdrawn`; a state is `account.state`) above a version, as long as
+    /// this node runs; 0: not at all. Default: none. A deploy can so be watched while going back is still free; `annals schema hold` does
+    /// the same for the journal, whoever runs.
     ///
     /// What is written in an older form is applied to live state as reading it back gives it, so that replay gives the same.
     #[must_use]
-    pub fn written_forms(mut self, forms: Arc<WrittenForms>) -> Self {
-        self.written = forms;
+    pub fn hold(mut self, manifest: impl Into<String>, version: u32) -> Self {
+        self.holds.push((manifest.into(), version));
+        self
+    }
+
+    /// Starts although versions of this manifest may be stored that this build does not read, and lets others write them. Entities that
+    /// hold such events fail with [`RecoveryError::Event`](crate::RecoveryError::Event), the others are served. Default: none.
+    #[must_use]
+    pub fn allow_unreadable(mut self, manifest: impl Into<String>) -> Self {
+        self.allow_unreadable.push(manifest.into());
+        self
+    }
+
+    /// How long others count on this node after it has vanished without a stop, at least 100 ms; default 30 s. As long they write nothing
+    /// that it could not read.
+    ///
+    /// It is renewed three times as often. A node that is away for longer writes nothing before it has registered again; when others have
+    /// stored meanwhile what it does not read, it stops, see [`Node::stopped`].
+    #[must_use]
+    pub fn lease(mut self, lease: Duration) -> Self {
+        self.lease = lease.max(Duration::from_millis(100));
         self
     }
 
@@ -154,26 +183,45 @@ impl NodeBuilder {
         self
     }
 
-    /// Checks the registrations, takes an epoch, and starts.
+    /// Checks the registrations, takes an epoch, registers with all others that use the journal, and starts.
     ///
     /// # Errors
     /// [`StartError`] when a kind is registered twice, two types would be stored under one manifest, a declared service is
-    /// missing, or the journal cannot be asked for an epoch.
+    /// missing, the journal cannot be asked for an epoch, or versions are stored that this build does not read.
     pub async fn start(self, stores: Stores) -> Result<Node, StartError> {
         check(&self.kinds)?;
+        let (announcement, kept) = self.announcement()?;
         let epoch = next_epoch(&*stores.records).await.map_err(StartError::Journal)?;
+        let writer = WriterId::random();
+        let today = |(manifest, kept): (&Manifest, &Kept)| {
+            Some((manifest.clone(), (kept.kind, kept.versions.writes.first()?.clone())))
+        };
+        let writable = kept.iter().filter_map(today).collect();
+        let versions = Keeper::register(
+            Arc::clone(&stores.records),
+            writer,
+            announcement,
+            kept,
+            self.lease,
+            Arc::clone(&self.environment.clock),
+        )
+        .await
+        .map_err(StartError::of_versions)?;
+        let (clearance, asked) = Clearance::new();
         let commits = GroupCommit::new(stores.journal, self.commits);
         let journal: Arc<dyn Journal> = Arc::new(commits.clone());
         let readers = Readers::new(Arc::clone(&stores.records));
         let keeper = SnapshotKeeper::new(stores.snapshots, Arc::clone(&journal), readers);
         let shared = Arc::new(Shared {
             epoch,
-            writer: WriterId::random(),
+            writer,
             activations: Arc::default(),
             journal,
             records: stores.records,
             snapshots: Arc::new(keeper),
-            written: self.written,
+            written: Arc::clone(versions.forms()),
+            clearance,
+            writable,
             recoveries: Arc::new(Semaphore::new(self.max_recoveries)),
             recovery_timeout: self.recovery_timeout,
             ask_timeout: self.ask_timeout,
@@ -189,15 +237,45 @@ impl NodeBuilder {
             commits,
             stopping: AtomicBool::new(false),
             stopped: CancellationToken::new(),
+            unreadable: OnceLock::new(),
             name: self.name,
         });
         let mut kinds = HashMap::new();
         for kind in self.kinds {
-            let (id, entities) = kind.open(Arc::clone(&shared))?;
-            kinds.insert(id, entities);
+            match kind.open(Arc::clone(&shared)) {
+                Ok((id, entities)) => _ = kinds.insert(id, entities),
+                Err(error) => {
+                    versions.leave().await;
+                    return Err(error);
+                }
+            }
         }
+        tokio::spawn(versions.run(asked, Arc::downgrade(&shared)));
         tracing::info!(node = shared.name, %epoch, writer = %shared.writer, kinds = kinds.len(), "node started");
         Ok(Node { shared, kinds: Arc::new(kinds) })
+    }
+
+    /// What this build reads and holds, and what it can write.
+    fn announcement(&self) -> Result<(Announcement, BTreeMap<Manifest, Kept>), StartError> {
+        let mut announcement = Announcement::new(self.name.clone());
+        let mut kept = BTreeMap::new();
+        for kind in &self.kinds {
+            for (role, versions) in kind.versions()? {
+                announcement.hosts(kind.kind(), &versions);
+                for versions in versions.into_iter().filter(|of| !of.writes.is_empty()) {
+                    let (manifest, kind) = (versions.manifest.clone(), kind.kind());
+                    kept.insert(manifest, Kept { kind, role, versions, said: None });
+                }
+            }
+        }
+        let manifest = |name: &str| Manifest::new(name).map_err(StartError::Manifest);
+        for (name, version) in &self.holds {
+            announcement.hold(manifest(name)?, *version);
+        }
+        for name in &self.allow_unreadable {
+            announcement.allow_unreadable(&manifest(name)?);
+        }
+        Ok((announcement, kept))
     }
 }
 
@@ -210,6 +288,9 @@ impl fmt::Debug for NodeBuilder {
             .field("ask_timeout", &self.ask_timeout)
             .field("actors_stop_within", &self.actors_stop_within)
             .field("entities_stop_within", &self.entities_stop_within)
+            .field("holds", &self.holds)
+            .field("allow_unreadable", &self.allow_unreadable)
+            .field("lease", &self.lease)
             .field("group_commit", &self.commits)
             .finish_non_exhaustive()
     }
@@ -239,15 +320,35 @@ pub enum StartError {
     /// A type says something about its stored form that cannot be.
     #[error(transparent)]
     Schema(#[from] SchemaError),
+    /// A hold, or `allow_unreadable`, is about what cannot be a manifest.
+    #[error("no manifest can be called so: {0}")]
+    Manifest(#[source] InvalidName),
+    /// Versions are stored that this build does not read.
+    #[error(transparent)]
+    Unreadable(UnreadableStored),
+    /// The journal's records do not answer who reads what.
+    #[error("the node cannot be registered")]
+    Versions(#[source] MemberError),
     /// The journal did not hand out an epoch.
     #[error("the journal did not hand out an epoch")]
     Journal(#[source] JournalError),
+}
+
+impl StartError {
+    fn of_versions(error: MemberError) -> Self {
+        match error {
+            MemberError::Unreadable(unreadable) => Self::Unreadable(unreadable),
+            other => Self::Versions(other),
+        }
+    }
 }
 
 /// A kind without its type, until the node starts.
 trait Registration: Send {
     fn kind(&self) -> &'static str;
     fn missing_services(&self) -> Vec<&'static str>;
+    /// What it reads and writes.
+    fn versions(&self) -> Result<[(Role, Vec<Versions>); 3], StartError>;
     fn register(&self, registry: &mut ManifestRegistry) -> Result<(), StartError>;
     fn open(self: Box<Self>, node: Arc<Shared>) -> Result<(TypeId, Box<dyn Any + Send + Sync>), StartError>;
 }
@@ -261,12 +362,16 @@ impl<A: PersistentActor> Registration for Kind<A> {
         Kind::missing_services(self)
     }
 
-    fn register(&self, registry: &mut ManifestRegistry) -> Result<(), StartError> {
-        for (role, versions) in [
+    fn versions(&self) -> Result<[(Role, Vec<Versions>); 3], StartError> {
+        Ok([
             (Role::Event, self.adapter()?.versions()),
             (Role::Command, A::Commands::versions(A::KIND)?),
             (Role::State, Self::states()?.versions()),
-        ] {
+        ])
+    }
+
+    fn register(&self, registry: &mut ManifestRegistry) -> Result<(), StartError> {
+        for (role, versions) in Registration::versions(self)? {
             let manifests = versions.into_iter().map(|of| (of.manifest, *of.reads.end()));
             registry.register(A::KIND, role, manifests)?;
         }

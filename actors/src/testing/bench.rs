@@ -58,6 +58,7 @@ impl<A: PersistentActor> Bench<A> {
             adapter,
             states,
             written: Arc::new(WrittenForms::new()),
+            clearance: None,
             snapshots: kind.snapshots,
             limits: LIMITS,
             bounds: kind.bounds,
@@ -473,6 +474,7 @@ mod tests {
             adapter: Arc::clone(&bench.rules.adapter),
             states: annals_migrations::StateAdapter::new("light", 1).unwrap(),
             written: Arc::default(),
+            clearance: None,
             activations: Arc::clone(&bench.rules.activations),
             bounds: bench.rules.bounds.clone(),
             ..*bench.rules

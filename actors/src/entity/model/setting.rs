@@ -70,6 +70,7 @@ impl Setting {
             adapter: Arc::new(adapter()),
             states: StateAdapter::new(Ledger::KIND, 1).unwrap(),
             written: Arc::default(),
+            clearance: None,
             snapshots,
             limits: LIMITS,
             bounds,

@@ -41,7 +41,7 @@ impl<A: PersistentActor> Running<A> {
         };
         self.cadence.taken(self.now);
         let state = &self.state;
-        let encoded = match catch_unwind(AssertUnwindSafe(|| encode(state, rules))) {
+        let encoded = match catch_unwind(AssertUnwindSafe(|| encode(state, rules, self.now))) {
             Ok(Ok(encoded)) => encoded,
             Ok(Err(reason)) => return self.no_snapshot(reason, out),
             Err(panic) => return self.no_snapshot(message(&*panic), out),
@@ -69,9 +69,10 @@ impl<A: PersistentActor> Running<A> {
 
 /// What is stored of a state now. An older form is taken only when reading it back gives this state: a snapshot and the events behind it
 /// must come to what all events come to (I7).
-fn encode<A: PersistentActor>(state: &A, rules: &Rules<A>) -> Result<Encoded, String> {
+/// Whether others must be asked first is found out when it is saved.
+fn encode<A: PersistentActor>(state: &A, rules: &Rules<A>, now: Timestamp) -> Result<Encoded, String> {
     let states = &rules.states;
-    let form = match rules.written.of(states.manifest()) {
+    let form = match rules.written.of(states.manifest(), now).written {
         Written::Today => return states.encode(state).map_err(|error| error.to_string()),
         Written::Refused(sentence) => return Err(sentence),
         Written::As(form) => form,

@@ -8,4 +8,5 @@ mod snapshots;
 mod stopping;
 mod supervision;
 mod transitions;
+mod versions;
 mod writing;

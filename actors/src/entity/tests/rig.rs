@@ -7,7 +7,7 @@ use annals_journal::{
     AtomicWrite, Envelope, Epoch, Head, JournalError, Limits, Offset, PersistenceId, Replayed, SeqNr,
     StoredEvent, Timestamp, Token, Write, WriterId,
 };
-use annals_migrations::{Command, Event, KindAdapter, StateAdapter};
+use annals_migrations::{Command, Event, KindAdapter, StateAdapter, WrittenForms};
 use annals_snapshot::{Snapshot, SnapshotPolicy};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,7 @@ use crate::entity::{Action, Activations, Bounds, Entity, Input, Rules};
 use crate::environment::Environment;
 use crate::plain::RestartPolicy;
 use crate::services::Services;
+use crate::versions::Clearance;
 use crate::{Context, Effect, Handle, NeverRejected, PersistentActor, ServiceNeeds};
 
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -221,13 +222,22 @@ pub(super) fn bounds() -> Bounds {
 impl Rig {
     /// A new entity whose claim is on its way.
     pub(super) fn claiming(snapshots: SnapshotPolicy<Counter, Change>) -> Self {
+        Self::claiming_writing(snapshots, Arc::default())
+    }
+
+    /// The same, which writes in these forms.
+    pub(super) fn claiming_writing(
+        snapshots: SnapshotPolicy<Counter, Change>,
+        written: Arc<WrittenForms>,
+    ) -> Self {
         let rules = Rules {
             epoch: EPOCH,
             writer: WRITER,
             activations: Arc::new(Activations::default()),
             adapter: Arc::new(KindAdapter::new(Counter::KIND).unwrap()),
             states: StateAdapter::new(Counter::KIND, 1).unwrap(),
-            written: Arc::default(),
+            written,
+            clearance: Some(Clearance::new().0),
             snapshots,
             limits: Limits { max_payload_bytes: 5_000, max_events: 3, marks: false },
             bounds: bounds(),
