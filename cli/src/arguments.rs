@@ -1,6 +1,6 @@
 use clap::{Parser, Subcommand};
 
-use crate::{events, export, import, inspect, keys, verify};
+use crate::{events, export, import, inspect, keys, schema, verify};
 
 /// Looks at a journal of Annals, moves it, and checks it.
 #[derive(Debug, Parser)]
@@ -19,6 +19,7 @@ pub(crate) enum Command {
     Import(import::Args),
     Verify(verify::Args),
     Keys(keys::Args),
+    Schema(schema::Args),
 }
 
 const EXIT_CODES: &str = "\

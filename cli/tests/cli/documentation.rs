@@ -44,9 +44,18 @@ fn the_runbook_of_a_rotation_runs_and_ends_with_what_it_says() {
 #[test]
 fn every_command_and_exit_code_is_on_the_page() {
     let page = include_str!("../../../docs/cli.md");
-    for name in
-        ["inspect", "events", "export", "import", "verify", "keys generate", "keys rotate", "keys status"]
-    {
+    for name in [
+        "inspect",
+        "events",
+        "export",
+        "import",
+        "verify",
+        "keys generate",
+        "keys rotate",
+        "keys status",
+        "schema hold",
+        "schema release",
+    ] {
         assert!(page.contains(&format!("`annals {name}")), "{name}");
     }
     let codes: BTreeSet<&str> = page

@@ -41,6 +41,9 @@ fn every_command_says_what_it_does_with_an_example_and_its_exit_codes() {
         "keys generate",
         "keys rotate",
         "keys status",
+        "schema",
+        "schema hold",
+        "schema release",
     ] {
         assert!(names.iter().any(|found| found == name), "{name} is not among {names:?}");
     }

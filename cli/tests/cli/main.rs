@@ -16,5 +16,6 @@ mod keys;
 mod looking;
 mod masking;
 mod rotating;
+mod schema;
 mod terminal;
 mod verifying;

@@ -1,0 +1,57 @@
+use serde_json::json;
+
+use crate::bank::{bank, node};
+use crate::program::annals;
+
+const JOURNAL: [&str; 2] = ["--journal", "sqlite://bank.db"];
+
+fn schema(home: &tempfile::TempDir, args: &[&str]) -> crate::program::Run {
+    let args: Vec<&str> = ["schema"].iter().chain(args).chain(&JOURNAL).copied().collect();
+    annals(home.path(), &args)
+}
+
+#[test]
+fn a_hold_is_set_changed_and_released() {
+    let home = bank();
+    schema(&home, &["hold", "account.moved", "2"]).exits(0).says(&["account.moved is held at version 2"]);
+    let run = schema(&home, &["hold", "account.moved", "3", "--json"]).exits(0);
+    assert_eq!(
+        run.json()[0],
+        json!({"manifest": "account.moved", "version": 3, "held_before": 2, "stored_above": [], "raising": null, "processes": []})
+    );
+    schema(&home, &["release", "account.moved"])
+        .exits(0)
+        .says(&["account.moved is released, it was held at version 3"]);
+    schema(&home, &["release", "account.moved"]).exits(1).says(&["account.moved was not held"]);
+}
+
+#[test]
+fn a_hold_below_what_is_stored_says_so() {
+    let home = bank();
+    let run = schema(&home, &["hold", "account.booked", "0"]).exits(1);
+    run.says(&["stored already: version 1", "annals migrate rewrite --to LOCKFILE"]);
+}
+
+#[test]
+fn a_name_that_is_mistyped_makes_no_journal() {
+    let home = tempfile::tempdir().unwrap();
+    schema(&home, &["hold", "account.booked", "1"]).exits(3).says(&["bank.db"]);
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+    schema(&home, &["hold", "no manifest", "1"]).exits(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_runs_is_named_and_follows() {
+    use annals::prelude::*;
+
+    let home = tempfile::tempdir().unwrap();
+    let (bank, database) = node(home.path(), "bank.db", Kind::new()).await;
+    schema(&home, &["hold", "account.booked", "0"]).exits(0).says(&["renewal: bank"]);
+    let book = || crate::bank::Book { cents: 1, with: "bob".into() };
+    let refused = bank.entity::<crate::bank::Account>("alice").ask(book()).await;
+    let Err(AskError::Failed(failure)) = refused else { panic!("{refused:?}") };
+    assert!(failure.to_string().contains("annals schema release account.booked"), "{failure}");
+    schema(&home, &["release", "account.booked"]).exits(0);
+    bank.shutdown().await;
+    database.close().await;
+}
