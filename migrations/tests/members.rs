@@ -144,6 +144,21 @@ async fn a_process_that_was_away_and_that_nobody_passed_over_goes_on() {
 }
 
 #[tokio::test]
+async fn registrations_of_processes_that_were_killed_do_not_stay() {
+    let records = Arc::new(Clocked::default());
+    for _ in 0..20 {
+        drop(enter(&records, build("killed", 1..=2)).await.unwrap());
+    }
+    let mut living = enter(&records, build("living", 1..=2)).await.unwrap();
+    let count = async || VersionRecords::new(records.clone()).table().await.unwrap().processes.len();
+    for expected in [21, 21, 21, 1] {
+        records.pass(6);
+        living.renew().await.unwrap();
+        assert_eq!(count().await, expected);
+    }
+}
+
+#[tokio::test]
 async fn a_hold_keeps_a_version_from_being_written_until_it_is_released() {
     let (records, manifest) = (Arc::new(Clocked::default()), moved(1).manifest);
     let holds = VersionRecords::new(records.clone());

@@ -5,7 +5,7 @@
 //! enter   look ─→ register ─→ look ─┬─ a stored version is unreadable ─→ remove the registration ─→ refused
 //!                    ▲              ├─ one is being raised: wait, or remove the mark of a raiser that is gone ─→ look
 //!                    └── removed ───┴─→ entered
-//! renew   look ─→ set the lease anew ─→ renewed               (removed meanwhile: lost ─→ enter again)
+//! renew   look ─→ set the lease anew ─→ renewed               (removed meanwhile: lost ─→ enter again); who is long gone is removed
 //! clear   look ─→ announce the form ─→ look ─┬─ stored already ─────────────────────────────────────→ cleared
 //!                                            └─→ mark: raising ─→ look ─┬─ someone cannot read it ─→ take the mark back ─→ refused
 //!                                                                       ├─ who cannot is gone: remove its registration ─→ look
@@ -366,6 +366,10 @@ impl Membership {
         };
         if let Some((manifest, (revision, watermark))) = table.watermarks.iter().find(own) {
             return self.change(unmark(manifest, *revision, watermark), Then::Look(Look::Renew));
+        }
+        if let Some((id, expected)) = table.long_gone(self.id, self.lease) {
+            let remove = Change::Process { id, expected: Some(expected), value: None };
+            return self.change(remove, Then::Look(Look::Renew));
         }
         self.keep(|form| table.may_be_written(form));
         self.set_lease(table, None, Then::Renewed)

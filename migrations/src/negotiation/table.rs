@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use annals_journal::{Manifest, Revision, Timestamp, WriterId};
 
@@ -73,6 +74,14 @@ impl VersionTable {
     /// Whether a process is registered and its lease has not ended.
     pub(super) fn is_there(&self, id: WriterId) -> bool {
         self.processes.get(&id).is_some_and(|(_, process)| !self.is_over(process))
+    }
+
+    /// Another process whose lease ended longer ago than a lease: it was killed, most likely.
+    pub(super) fn long_gone(&self, except: WriterId, lease: Duration) -> Option<(WriterId, Revision)> {
+        let mut processes = self.processes.iter().filter(|(id, _)| **id != except);
+        processes
+            .find(|(_, (_, process))| self.now > process.until.plus(lease))
+            .map(|(id, (revision, _))| (*id, *revision))
     }
 
     pub(super) fn watermark(&self, kind: &str, manifest: &Manifest) -> (Option<Revision>, Watermark) {
