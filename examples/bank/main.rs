@@ -75,6 +75,10 @@ struct Options {
     /// Address and port to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: String,
+    /// Start although events of this manifest may be stored that this build does not read: only the accounts and transfers that hold them
+    /// fail. May be given several times.
+    #[arg(long, value_name = "MANIFEST")]
+    allow_unreadable: Vec<String>,
     /// How long the accounts of a transfer may take to agree, in milliseconds; then it fails and the sender has its money back.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 30_000)]
     transfer_timeout_ms: u64,
@@ -125,7 +129,9 @@ fn init_logs(format: LogFormat) {
 async fn run(options: &Options) -> anyhow::Result<()> {
     let mut terminated = Terminated::listen()?;
     let transfers = Transfers::new(Duration::from_millis(options.transfer_timeout_ms));
-    let node = Annals::builder("bank")
+    let bank = Annals::builder("bank");
+    let bank = options.allow_unreadable.iter().fold(bank, |bank, manifest| bank.allow_unreadable(manifest));
+    let node = bank
         .journal(&options.journal)
         .entity::<Account>()
         .kind(Kind::<Transfer>::new().service(transfers.clone()))
@@ -152,6 +158,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     let mut server = tokio::spawn(server.into_future());
     tokio::select! {
         ended = &mut server => ended.context("the HTTP server died")?.context("the HTTP server failed")?,
+        stopped = node.stopped() => stopped.context("the bank was away for too long")?,
         () = terminated.wait() => {
             tracing::info!("stopping: no new connections, answering what has begun");
             drop(stop);
