@@ -44,16 +44,22 @@ impl LineProcess {
 
     /// The same, and waits until it says that it is ready.
     pub(crate) fn start(name: &'static str, file: &Path, flags: &[&str]) -> Self {
+        Self::try_start(name, file, flags).unwrap_or_else(|said| panic!("{name} did not start: {said}"))
+    }
+
+    /// The same; what it said when it refused to start.
+    pub(crate) fn try_start(name: &'static str, file: &Path, flags: &[&str]) -> Result<Self, String> {
+        let log = file.with_extension("log");
+        let before = fs::read(&log).unwrap_or_default().len();
         let mut started = Self::spawn(name, file, flags);
-        let first = started.lines.recv();
-        if first.as_deref() != Ok("ready") {
-            let status = started.process.wait().unwrap();
-            panic!(
-                "{name} said {first:?} and ended with {status}:\n{}",
-                fs::read_to_string(&started.log).unwrap()
-            );
+        match started.lines.recv().as_deref() {
+            Ok("ready") => Ok(started),
+            first => {
+                let status = started.process.wait().unwrap();
+                let log = fs::read(&log).unwrap();
+                Err(format!("{first:?}, {status}:\n{}", String::from_utf8_lossy(&log[before..])))
+            }
         }
-        started
     }
 
     /// Sends a line.

@@ -16,6 +16,7 @@ mod line_process;
 mod loans;
 mod own_writes;
 mod reminders_kill;
+mod rollout;
 mod signup_kill;
 mod snapshots;
 mod stored;

@@ -11,6 +11,7 @@ use serde_json::Value;
 pub(crate) struct Stored {
     pub(crate) id: PersistenceId,
     pub(crate) manifest: String,
+    pub(crate) version: u32,
     /// Microseconds since 1970.
     pub(crate) at: u64,
     pub(crate) event: Value,
@@ -36,6 +37,7 @@ pub(crate) fn events(file: &Path) -> Vec<Stored> {
         Stored {
             id,
             manifest: envelope.manifest.as_str().to_owned(),
+            version: envelope.schema_version,
             at: envelope.timestamp.as_micros(),
             event: serde_json::from_slice(&envelope.payload).unwrap_or(Value::Null),
         }

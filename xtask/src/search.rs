@@ -68,6 +68,11 @@ pub(crate) const ALL: &[Search] = &[
         test: "every_scheduled_command_is_carried_out_once_and_not_before_its_time",
     },
     Search {
+        name: "rolling deploys: three builds on one journal, forward and back",
+        file: "tests/stories/rollout.rs",
+        test: "in_any_order_of_upgrades_and_rollbacks_nobody_meets_what_it_cannot_read",
+    },
+    Search {
         name: "sign-ups: killed between the steps of those who want one address",
         file: "tests/stories/signup_kill.rs",
         test: "no_address_ever_has_two_users",
