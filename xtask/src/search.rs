@@ -43,6 +43,11 @@ pub(crate) const ALL: &[Search] = &[
         test: "an_fsync_that_fails_is_unknown_and_loses_nothing_that_was_answered",
     },
     Search {
+        name: "keys: a rotation and a process that makes data keys, killed at any moment",
+        file: "cli/tests/rotation_kill/main.rs",
+        test: "after_kills_of_rotations_and_writers_everything_opens_under_the_new_key",
+    },
+    Search {
         name: "loans: killed while they are imported",
         file: "tests/stories/loans.rs",
         test: "an_import_that_is_killed_at_any_moment_ends_with_the_same_totals",

@@ -1,6 +1,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use annals_journal::encryption::{
     DataKeyOptions, DataKeys, KeyUsage, MasterKeyId, RotationOptions, RotationSummary,
@@ -58,7 +59,9 @@ async fn rotate(args: &Args, stores: &Stores) -> anyhow::Result<Exit> {
         bail!("nothing was ever sealed in this journal: there are no data keys to rotate");
     }
     let masters = Arc::new(args.keys.open(&*stores.records).await?);
-    let keys = DataKeys::open(stores.records.clone(), masters, DataKeyOptions::default()).await?;
+    // Nobody shall wait long for a rotation that was killed.
+    let ours = DataKeyOptions { lease: LEASE, ..DataKeyOptions::default() };
+    let keys = DataKeys::open(stores.records.clone(), masters, ours).await?;
     let options = RotationOptions { force: args.force, rate: args.rate, ..RotationOptions::default() };
     let total = KeyUsage::count_scopes(&*stores.records).await?;
     let bar = Progress::towards(Some(total), "ids");
@@ -79,6 +82,8 @@ async fn rotate(args: &Args, stores: &Stores) -> anyhow::Result<Exit> {
     }
     Ok(if summary.total.failed == 0 { Exit::Well } else { Exit::Found })
 }
+
+const LEASE: Duration = Duration::from_secs(6);
 
 fn text(summary: &RotationSummary) -> anyhow::Result<()> {
     if let Some(from) = summary.moved_from {
