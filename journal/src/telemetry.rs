@@ -1,7 +1,7 @@
 //! Names of the journal's metrics and spans.
 //!
 //! Metrics go to whatever recorder the process installed for the [`metrics`] crate; without one they cost next to nothing.
-//! All are recorded by [`GroupCommit`](crate::GroupCommit), which sees every write and read of a node.
+//! They are recorded by [`GroupCommit`](crate::GroupCommit), which sees every write and read of a node; those of keys by who keeps them.
 //!
 //! | metric | kind | unit | what |
 //! |---|---|---|---|
@@ -21,6 +21,8 @@
 //! | `annals_journal_erased` | counter | entries | not stored: the id was erased |
 //! | `annals_journal_replayed_events` | counter | events | given by replays |
 //! | `annals_journal_deletions` | counter | calls | deletions that were acknowledged |
+//! | `annals_keys_refusals` | counter | looks | newer master keys that cannot be used: those from before stay in use |
+//! | `annals_keys_rewrapped` | counter | keys | data keys that a rotation in this process rewrapped |
 //!
 //! | span | fields | what |
 //! |---|---|---|
@@ -62,6 +64,10 @@ pub const ERASED: &str = "annals_journal_erased";
 pub const REPLAYED_EVENTS: &str = "annals_journal_replayed_events";
 /// Deletions that were acknowledged.
 pub const DELETIONS: &str = "annals_journal_deletions";
+/// Looks at newer master keys that cannot be used.
+pub const KEY_REFUSALS: &str = "annals_keys_refusals";
+/// Data keys that a rotation rewrapped.
+pub const REWRAPPED_KEYS: &str = "annals_keys_rewrapped";
 /// Span around one commit.
 pub const PERSIST_SPAN: &str = "annals.persist";
 

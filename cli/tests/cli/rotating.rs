@@ -1,5 +1,7 @@
 use std::fs;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
 use crate::program::{annals, annals_with};
@@ -116,4 +118,62 @@ fn a_journal_that_was_never_sealed_or_is_not_there_stays_so() {
     annals(at, &["import", "none.jsonl", "--journal", "sqlite://bank.db"]);
     annals(at, &ROTATE).exits(3).says(&["nothing was ever sealed"]);
     annals(at, &STATUS).exits(0).says(&["\"active\":null"]);
+}
+
+/// Everything that the commands say, also where they fail and where everything is logged, is searched for the keys and for the passphrase.
+#[test]
+fn no_command_ever_says_a_key_or_a_passphrase() {
+    let home = tempfile::tempdir().unwrap();
+    let at = home.path();
+    annals(at, &["keys", "generate", "ring.json"]).exits(0);
+    keyed(at, "file:ring.json", 20);
+    annals(at, &["keys", "generate", "ring.json"]).exits(0);
+    let ring = fs::read_to_string(at.join("ring.json")).unwrap();
+    let parsed: serde_json::Value = serde_json::from_str(&ring).unwrap();
+    let keys: Vec<&str> = ["1", "2"].iter().map(|id| parsed["keys"][id].as_str().unwrap()).collect();
+    let mut secrets: Vec<String> = vec!["correct horse".into()];
+    for key in keys {
+        let bytes = STANDARD.decode(key).unwrap();
+        secrets.push(key.trim_end_matches('=').to_owned());
+        secrets.push(bytes.iter().map(|byte| format!("{byte:02x}")).collect());
+        // As `Debug` shows bytes.
+        secrets.push(bytes.iter().map(u8::to_string).collect::<Vec<_>>().join(", "));
+    }
+    fs::write(at.join("cut.json"), &ring[..ring.len() - 30]).unwrap();
+    fs::write(at.join("swapped.json"), ring.replace("\"1\":", "\"3\":")).unwrap();
+    fs::write(at.join("no.json"), format!("{ring}{ring}")).unwrap();
+    let variables = [
+        ("RUST_LOG", "trace"),
+        ("RUST_BACKTRACE", "1"),
+        ("RING", ring.as_str()),
+        ("PHRASE", "correct horse"),
+        ("WRONG", "correct horse battery"),
+    ];
+    let sources = [
+        "file:cut.json",
+        "file:swapped.json",
+        "file:no.json",
+        "passphrase:env:WRONG",
+        "env:PHRASE",
+        "correct horse",
+        "file:ring.json",
+        "env:RING",
+    ];
+    let mut failed = 0;
+    for source in sources {
+        for command in ["status", "rotate"] {
+            let args = ["keys", command, "--journal", "sqlite://bank.db", "--keys", source];
+            let run = annals_with(at, &variables, &args);
+            failed += usize::from(run.code != Some(0));
+            // What was given on the command line is the shell's; everything else is ours.
+            let secrets = secrets.iter().filter(|secret| !source.contains(secret.as_str()));
+            for secret in secrets {
+                assert!(
+                    !run.out.contains(secret) && !run.err.contains(secret),
+                    "{command} {source} says a secret"
+                );
+            }
+        }
+    }
+    assert!(failed >= 10, "only {failed} runs failed");
 }

@@ -9,6 +9,7 @@ use super::data_keys::Shared;
 use super::key_store::KeyStore;
 use super::registration::Registration;
 use super::{DataKeyOptions, KeysError, MasterKeyId};
+use crate::telemetry::KEY_REFUSALS;
 
 /// The task that looks for newer master keys, and says that the process is still there.
 #[derive(Debug)]
@@ -55,10 +56,12 @@ async fn keep(
 ) {
     let mut renewed = Instant::now();
     let mut refused = Refused::default();
+    let refusals = metrics::counter!(KEY_REFUSALS);
     loop {
         tokio::time::sleep(watch.min(renew_every)).await;
         let Some(shared) = shared.upgrade() else { return };
         let looked = shared.store.reload(&shared.store.masters()).await;
+        refusals.increment(u64::from(looked.is_err()));
         refused.say(NOT_USED, looked);
         let masters = shared.store.masters();
         // Somebody who missed a key may have taken them over before.

@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
+use metrics::Counter;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -12,6 +13,7 @@ use super::key_records::{
 use super::key_store::{ATTEMPTS, Active, KeyStore, busy, no_answer};
 use super::rewrap::Rewrapped;
 use super::{DataKeys, KeysError, MasterKeyId};
+use crate::telemetry::REWRAPPED_KEYS;
 use crate::{Record, RecordChange, RecordKey, Revision, Verdict};
 
 /// How a rotation goes about it.
@@ -157,6 +159,7 @@ struct Sweep {
     active: Mutex<Active>,
     so_far: Mutex<(RotationProgress, Vec<RotationFailure>)>,
     pace: Option<Pace>,
+    rewrapped: Counter,
 }
 
 impl Sweep {
@@ -168,6 +171,7 @@ impl Sweep {
             active: Mutex::new(active),
             so_far: Mutex::default(),
             pace: options.rate.map(Pace::new),
+            rewrapped: metrics::counter!(REWRAPPED_KEYS),
         }
     }
 
@@ -319,6 +323,7 @@ impl Sweep {
         let mut so_far = self.so_far.lock().unwrap_or_else(PoisonError::into_inner);
         so_far.0.scopes += more.scopes;
         so_far.0.rewrapped += more.rewrapped;
+        self.rewrapped.increment(more.rewrapped);
         so_far.0.failed += more.failed;
         let room = MAX_FAILURES.saturating_sub(so_far.1.len());
         so_far.1.extend(failures.into_iter().take(room));
