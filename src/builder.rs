@@ -5,6 +5,13 @@ use annals_actors::plain::ActorSystem;
 use annals_actors::{Kind, Node, NodeBuilder, PersistentActor, Stores};
 use annals_journal::{GroupCommitSettings, OpenJournal, OpenJournalError};
 use annals_snapshot::OpenStoreError;
+#[cfg(feature = "encryption")]
+use {
+    annals_journal::encryption::{InvalidKeySource, KeysError, MasterKeys},
+    std::sync::Arc,
+};
+
+use crate::keys::{Keys, OpenKeys};
 
 /// The door: `Annals::builder("bank").journal("sqlite://bank.db").entity::<Account>().start().await`.
 #[derive(Debug)]
@@ -13,7 +20,7 @@ pub struct Annals;
 impl Annals {
     /// Begins to wire a node with this name, which stands in its logs.
     pub fn builder(name: impl Into<String>) -> Builder {
-        Builder { journal: Choice::None, node: Node::builder(name) }
+        Builder { journal: Choice::None, node: Node::builder(name), keys: Keys::default() }
     }
 }
 
@@ -22,6 +29,7 @@ impl Annals {
 pub struct Builder {
     journal: Choice,
     node: NodeBuilder,
+    keys: Keys,
 }
 
 enum Choice {
@@ -41,6 +49,32 @@ impl Builder {
     /// Takes stores of your own.
     pub fn stores(mut self, stores: Stores) -> Self {
         self.journal = Choice::Stores(stores);
+        self
+    }
+
+    /// Seals all events and snapshots, with master keys from `file:PATH`, `env:NAME` or `passphrase:env:NAME`. May be said several times: the
+    /// first is the active one, the others open what theirs wrapped.
+    ///
+    /// A ring is made by `annals keys generate`. A key that is missing, or is another one than the journal knows, refuses the start; so
+    /// does a journal that was encrypted, when nothing is said here. Where events lie in the clear, new ones are sealed from now on and old ones read as
+    /// they are.
+    pub fn keys(mut self, source: impl Into<String>) -> Self {
+        self.keys.sources.push(source.into());
+        self
+    }
+
+    /// The same with master keys of your own, such as those of a key management service.
+    #[cfg(feature = "encryption")]
+    pub fn master_keys(mut self, masters: Arc<dyn MasterKeys>) -> Self {
+        self.keys.masters = Some(masters);
+        self
+    }
+
+    /// Has every event and snapshot in the clear count as corrupt: for journals that were sealed from the beginning, or
+    /// are whole now.
+    #[cfg(feature = "encryption")]
+    pub fn refuse_plaintext(mut self) -> Self {
+        self.keys.refuse_plaintext = true;
         self
     }
 
@@ -125,23 +159,56 @@ impl Builder {
     /// # Errors
     /// [`StartError`] says what is wrong and what to do.
     pub async fn start(self) -> Result<Node, StartError> {
-        match self.journal {
-            Choice::None => Err(StartError::NoJournal),
-            Choice::Stores(stores) => Ok(self.node.start(stores).await?),
+        let (stores, opened) = match self.journal {
+            Choice::None => return Err(StartError::NoJournal),
+            Choice::Stores(stores) => (stores, None),
             Choice::Url(url) => {
                 let (stores, opened) = open(&url).await?;
-                let closes = opened.clone();
-                let node = self.node.after_stop(async move { closes.close().await });
-                match node.start(stores).await {
-                    Ok(node) => Ok(node),
-                    Err(error) => {
-                        opened.close().await;
-                        Err(error.into())
-                    }
-                }
+                (stores, Some(opened))
+            }
+        };
+        let mut closes = Closes { opened, keys: OpenKeys::default() };
+        match start(self.node, self.keys, stores, &mut closes).await {
+            Ok(node) => Ok(node),
+            Err(error) => {
+                closes.close().await;
+                Err(error)
             }
         }
     }
+}
+
+/// What is closed when the node has stopped.
+#[derive(Clone)]
+struct Closes {
+    opened: Option<OpenJournal>,
+    keys: OpenKeys,
+}
+
+impl Closes {
+    async fn close(self) {
+        self.keys.close().await;
+        if let Some(opened) = self.opened {
+            opened.close().await;
+        }
+    }
+}
+
+async fn start(
+    mut node: NodeBuilder,
+    keys: Keys,
+    mut stores: Stores,
+    closes: &mut Closes,
+) -> Result<Node, StartError> {
+    if keys.are_wanted() {
+        (stores, node) = keys.seal(stores, node, &mut closes.keys).await?;
+    }
+    let closes = closes.clone();
+    // Stores of somebody's own stay open.
+    if closes.opened.is_some() || closes.keys.are_open() {
+        node = node.after_stop(async move { closes.close().await });
+    }
+    Ok(node.start(stores).await?)
 }
 
 impl fmt::Debug for Builder {
@@ -173,6 +240,26 @@ pub enum StartError {
     /// The snapshot store beside it could not be opened.
     #[error(transparent)]
     Snapshots(#[from] OpenStoreError),
+    /// Keys were given, and this build cannot seal.
+    #[cfg(not(feature = "encryption"))]
+    #[error("keys were given, and this build has not the feature \"encryption\" of annals")]
+    NotBuilt,
+    /// A source of keys is spelled in no way that there is.
+    #[cfg(feature = "encryption")]
+    #[error("the keys: {0}")]
+    KeySource(#[from] InvalidKeySource),
+    /// The master keys cannot be read, or are not those of the journal.
+    #[cfg(feature = "encryption")]
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// Plaintext is refused, and there are no keys to seal with.
+    #[cfg(feature = "encryption")]
+    #[error("`.refuse_plaintext()` needs keys: give them with `.keys(\"file:ring.json\")`")]
+    NoKeys,
+    /// Keys were given in two ways.
+    #[cfg(feature = "encryption")]
+    #[error("keys come from `.keys(…)` or from `.master_keys(…)`, not from both")]
+    TwoKindsOfKeys,
     /// The node's registrations or its journal do not allow a start.
     #[error(transparent)]
     Node(#[from] annals_actors::StartError),

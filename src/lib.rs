@@ -20,6 +20,7 @@ pub use annals_migrations as migrations;
 pub use annals_snapshot as snapshot;
 
 mod builder;
+mod keys;
 pub use builder::{Annals, Builder, StartError};
 
 /// What an aggregate and its callers need.
@@ -60,6 +61,9 @@ struct GuideErrors;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/guide/evolution.md")]
 struct GuideEvolution;
+#[cfg(all(doctest, feature = "encryption"))]
+#[doc = include_str!("../docs/guide/encryption.md")]
+struct GuideEncryption;
 #[cfg(all(doctest, feature = "testing"))]
 #[doc = include_str!("../docs/guide/testing.md")]
 struct GuideTesting;

@@ -81,7 +81,16 @@ fn every_setting_that_can_be_chosen_for_a_kind_or_a_node_is_on_the_page() {
         (
             include_str!("../src/builder.rs"),
             "NodeBuilder",
-            &["journal", "stores", "kind", "system", "group_commit"],
+            &[
+                "journal",
+                "stores",
+                "kind",
+                "system",
+                "group_commit",
+                "keys",
+                "master_keys",
+                "refuse_plaintext",
+            ],
         ),
     ];
     for (source, owner, elsewhere) in settings {

@@ -14,6 +14,8 @@
 //! curl localhost:8080/transfers/t-1
 //! ```
 //!
+//! With `--keys file:ring.json` events and snapshots are sealed; `annals keys generate ring.json` makes the ring.
+//!
 //! | answer | when |
 //! |---|---|
 //! | 200 `{"id","cents","seq_nr"}` | done and on disk; the first answer, when this `request_id` was answered before |
@@ -72,6 +74,9 @@ struct Options {
     /// Where the events are: sqlite://PATH, or memory: to forget everything on exit.
     #[arg(long, value_name = "URL", default_value = "sqlite://bank.db")]
     journal: String,
+    /// Master keys, to seal events and snapshots with: file:ring.json or env:NAME; several times: the first is active.
+    #[arg(long, value_name = "SOURCE", env = "ANNALS_KEYS", value_delimiter = ' ')]
+    keys: Vec<String>,
     /// Address and port to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: String,
@@ -129,16 +134,16 @@ fn init_logs(format: LogFormat) {
 async fn run(options: &Options) -> anyhow::Result<()> {
     let mut terminated = Terminated::listen()?;
     let transfers = Transfers::new(Duration::from_millis(options.transfer_timeout_ms));
-    let bank = Annals::builder("bank");
+    let bank = Annals::builder("bank").journal(&options.journal);
+    let bank = options.keys.iter().fold(bank, |bank, source| bank.keys(source));
     let bank = options.allow_unreadable.iter().fold(bank, |bank, manifest| bank.allow_unreadable(manifest));
     let node = bank
-        .journal(&options.journal)
         .entity::<Account>()
         .kind(Kind::<Transfer>::new().service(transfers.clone()))
         .ask_timeout(ANSWER_WITHIN)
         .start()
         .await
-        .context("the bank cannot start; see --journal")?;
+        .context("the bank cannot start; see --journal and --keys")?;
     transfers.resume(&node).await.context("transfers under way could not be found; see --journal")?;
     let listener = TcpListener::bind(&options.listen).await.with_context(|| {
         format!("cannot listen on {}; choose another address with --listen", options.listen)

@@ -50,6 +50,9 @@ struct Arguments {
     /// The journal, such as sqlite://loans.db.
     #[arg(long, global = true, default_value = "sqlite://loans.db", value_name = "URL")]
     journal: String,
+    /// Master keys, to seal events and snapshots with: file:ring.json or env:NAME; several times: the first is active.
+    #[arg(long, global = true, value_name = "SOURCE", env = "ANNALS_KEYS", value_delimiter = ' ')]
+    keys: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -75,6 +78,12 @@ enum Command {
     },
 }
 
+/// Where the journal is, and what opens it.
+struct Place {
+    url: String,
+    keys: Vec<String>,
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     tracing_subscriber::fmt()
@@ -84,7 +93,8 @@ async fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    let Arguments { command, journal } = Arguments::parse();
+    let Arguments { command, journal: url, keys } = Arguments::parse();
+    let journal = Place { url, keys };
     let done = match command {
         Command::Import { file, json } => import(&file, &journal, json).await,
         Command::Show { case } => show(&journal, &case).await,
@@ -99,7 +109,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn import(file: &Path, journal: &str, json: bool) -> anyhow::Result<()> {
+async fn import(file: &Path, journal: &Place, json: bool) -> anyhow::Result<()> {
     // Before a journal is made for a file that is not there.
     let log = Log::open(file, progress_bar()?)?;
     let node = start(journal).await?;
@@ -129,12 +139,12 @@ async fn import(file: &Path, journal: &str, json: bool) -> anyhow::Result<()> {
     ))
 }
 
-async fn show(journal: &str, case: &str) -> anyhow::Result<()> {
+async fn show(journal: &Place, case: &str) -> anyhow::Result<()> {
     check_exists(journal)?;
-    print(&show::show(journal, case).await?)
+    print(&show::show(&journal.url, &journal.keys, case).await?)
 }
 
-async fn replay(journal: &str, json: bool) -> anyhow::Result<()> {
+async fn replay(journal: &Place, json: bool) -> anyhow::Result<()> {
     check_exists(journal)?;
     let node = start(journal).await?;
     let replay = replay::replay(&node).await;
@@ -154,19 +164,18 @@ async fn replay(journal: &str, json: bool) -> anyhow::Result<()> {
     print(&format!("{totals}\nevents/s   {speed:>9}\n\nevery recovered case is what its events make\n"))
 }
 
-async fn start(journal: &str) -> anyhow::Result<Node> {
+async fn start(journal: &Place) -> anyhow::Result<Node> {
     let loans = Kind::<Loan>::new().passivate_after(Duration::from_secs(10));
-    Annals::builder("loans")
-        .journal(journal)
-        .kind(loans)
-        .start()
-        .await
-        .with_context(|| format!("cannot open the journal {journal}"))
+    let mut node = Annals::builder("loans").journal(&journal.url);
+    for source in &journal.keys {
+        node = node.keys(source);
+    }
+    node.kind(loans).start().await.with_context(|| format!("cannot open the journal {}", journal.url))
 }
 
 /// A journal that is only read should not be made by looking for it.
-fn check_exists(journal: &str) -> anyhow::Result<()> {
-    if let Some(rest) = journal.strip_prefix("sqlite://") {
+fn check_exists(journal: &Place) -> anyhow::Result<()> {
+    if let Some(rest) = journal.url.strip_prefix("sqlite://") {
         let path = rest.split('?').next().unwrap_or(rest);
         if !path.is_empty() && !Path::new(path).exists() {
             bail!("there is no journal {path}: import a log first, or name another one with --journal");

@@ -2,8 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::sync::Arc;
 
-use annals::journal::{self, Journal};
+use annals::journal::encryption::{
+    DataKeyOptions, DataKeys, KeySource, RingKeys, SealedJournal, SealedOptions,
+};
+use annals::journal::{self, Journal, is_encrypted};
 use annals::migrations::KindAdapter;
 use annals::prelude::*;
 use anyhow::{anyhow, bail};
@@ -14,8 +18,8 @@ use crate::loan::Loan;
 use crate::replay::fold;
 
 /// The case as text.
-pub(crate) async fn show(url: &str, case: &str) -> anyhow::Result<String> {
-    let journal = journal::open(url).await?.journal;
+pub(crate) async fn show(url: &str, keys: &[String], case: &str) -> anyhow::Result<String> {
+    let journal = open(url, keys).await?;
     let id = PersistenceId::new(Loan::KIND, case)?;
     let adapter = KindAdapter::<LoanEvent>::new(Loan::KIND)?;
     let mut history = String::new();
@@ -37,6 +41,22 @@ pub(crate) async fn show(url: &str, case: &str) -> anyhow::Result<String> {
         bail!(not_there(&*journal, case, url).await?);
     }
     Ok(format!("{}\n{history}", summary(case, &loan)?))
+}
+
+/// The journal alone, through its keys when it is encrypted: nothing is written.
+async fn open(url: &str, keys: &[String]) -> anyhow::Result<Arc<dyn Journal>> {
+    let opened = journal::open(url).await?;
+    if !is_encrypted(&*opened.records).await? {
+        return Ok(opened.journal);
+    }
+    if keys.is_empty() {
+        bail!("{url} is encrypted: give its ring with --keys file:ring.json");
+    }
+    let sources = keys.iter().map(|source| source.parse()).collect::<Result<Vec<KeySource>, _>>()?;
+    let masters = RingKeys::open_for_reading(&sources, &*opened.records).await?;
+    let keys =
+        DataKeys::open_for_reading(opened.records, Arc::new(masters), DataKeyOptions::default()).await?;
+    Ok(Arc::new(SealedJournal::open(opened.journal, keys, SealedOptions::default()).await?))
 }
 
 async fn not_there(journal: &dyn Journal, case: &str, url: &str) -> anyhow::Result<anyhow::Error> {

@@ -111,8 +111,10 @@ mod group_commit;
 pub use group_commit::{GroupCommit, GroupCommitSettings};
 pub mod telemetry;
 
+mod encrypted;
 #[cfg(feature = "encryption")]
 pub mod encryption;
+pub use encrypted::is_encrypted;
 
 mod readers;
 pub use readers::{Reader, ReaderName, Readers};

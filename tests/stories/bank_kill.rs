@@ -1,5 +1,6 @@
 //! The bank is killed again and again while clients change accounts: what it answered is there, exactly once.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
@@ -16,22 +17,26 @@ use crate::teller::{ACCOUNTS, Summary, Teller, account, send_to_work, work_to_th
 
 #[test]
 fn every_answered_change_survives_kill_9_exactly_once() {
+    let folder = tempfile::tempdir().unwrap();
+    kill_again_and_again(&folder.path().join("bank.db"));
+}
+
+/// Kills banks on a file while clients change accounts, then compares; gives what the clients sent.
+pub(crate) fn kill_again_and_again(file: &Path) -> Vec<Teller> {
     let (seed, deadline, began) = (budget::seed(), budget::deadline(), Instant::now());
     eprintln!("bank_kill: ANNALS_SEED={seed}");
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("bank.db");
     let mut random = SmallRng::seed_from_u64(seed);
     let mut tellers: Vec<_> = (0..TELLERS).map(|number| Teller::new(number, random.random())).collect();
     let (mut kills, mut kills_at_start, mut terminations) = (0, 0, 0);
     while kills < KILLS && (kills < FEWEST_KILLS || Instant::now() < deadline) {
         let die = random.random_range(0..10);
         if die == 0 {
-            Bank::spawn(&file).kill_within(Duration::from_micros(random.random_range(0..60_000)));
+            Bank::spawn(file).kill_within(Duration::from_micros(random.random_range(0..60_000)));
             kills_at_start += 1;
             kills += 1;
             continue;
         }
-        let bank = Bank::start(&file);
+        let bank = Bank::start(file);
         let account = account(random.random_range(0..ACCOUNTS), kills);
         audit(&mut Client::new(bank.address), &account, &tellers);
         if die == 1 {
@@ -45,13 +50,14 @@ fn every_answered_change_survives_kill_9_exactly_once() {
             kills += 1;
         }
     }
-    work_to_the_end(Bank::start(&file), &mut tellers, kills);
-    audit_everything(&file, &tellers);
+    work_to_the_end(Bank::start(file), &mut tellers, kills);
+    audit_everything(file, &tellers);
     eprintln!(
         "bank_kill: ANNALS_SEED={seed}: {kills} kills ({kills_at_start} at start), {terminations} SIGTERMs, {}, in {:?}",
         Summary(&tellers),
         began.elapsed()
     );
+    tellers
 }
 
 /// Enough for "at any moment"; the time budget may end it earlier.

@@ -74,6 +74,7 @@ impl Bank {
             .arg(example("bank"))
             .args(["--listen", "127.0.0.1:0"])
             .args(flags)
+            .args(keys(file))
             .stdout(Stdio::piped())
             .stderr(File::options().create(true).append(true).open(&log).unwrap())
             .spawn()
@@ -148,6 +149,22 @@ impl StartingBank {
 fn address(stdout: ChildStdout) -> Option<SocketAddr> {
     let line = BufReader::new(stdout).lines().map_while(Result::ok).find(|line| line.contains("http://"))?;
     Some(line.rsplit("http://").next()?.parse().unwrap())
+}
+
+/// Makes a ring of master keys beside a journal's file; every bank on that file seals with it.
+pub(crate) fn make_ring(file: &Path) {
+    let ring = annals::journal::encryption::Ring::generate().unwrap();
+    fs::write(ring_of(file), ring.to_json().as_bytes()).unwrap();
+}
+
+/// Where the ring of a journal's file is.
+pub(crate) fn ring_of(file: &Path) -> PathBuf {
+    file.with_extension("ring.json")
+}
+
+fn keys(file: &Path) -> Vec<String> {
+    let ring = ring_of(file);
+    if ring.exists() { vec!["--keys".into(), format!("file:{}", ring.display())] } else { Vec::new() }
 }
 
 /// The journal's URL for a file.

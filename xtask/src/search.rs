@@ -58,6 +58,11 @@ pub(crate) const ALL: &[Search] = &[
         test: "every_answered_change_survives_kill_9_exactly_once",
     },
     Search {
+        name: "bank: the same with sealed events and snapshots",
+        file: "tests/stories/bank_sealed.rs",
+        test: "every_answered_change_survives_kill_9_exactly_once_when_sealed",
+    },
+    Search {
         name: "bank: killed while money moves between accounts",
         file: "tests/stories/transfers_kill.rs",
         test: "no_cent_comes_or_goes_under_kill_9",

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use annals_journal::{
     GroupCommit, GroupCommitSettings, InvalidName, Journal, JournalError, Manifest, Readers, WriterId,
-    next_epoch,
+    is_encrypted, next_epoch,
 };
 use annals_migrations::{
     Announcement, DEFAULT_LEASE, DuplicateManifest, ManifestRegistry, MemberError, Role, SchemaError,
@@ -28,6 +28,10 @@ use crate::telemetry::ActorMetrics;
 use crate::versions::{Clearance, Keeper, Kept};
 use crate::{CommandList, Kind, PersistentActor};
 
+/// Puts a journal around the node's.
+type Layer =
+    Box<dyn FnOnce(Arc<dyn Journal>) -> BoxFuture<'static, Result<Arc<dyn Journal>, JournalError>> + Send>;
+
 /// Wires a [`Node`].
 pub struct NodeBuilder {
     name: String,
@@ -36,6 +40,7 @@ pub struct NodeBuilder {
     recovery_timeout: Duration,
     ask_timeout: Duration,
     commits: GroupCommitSettings,
+    layer: Option<Layer>,
     environment: Environment,
     system: Option<ActorSystem>,
     actors_stop_within: Duration,
@@ -55,6 +60,7 @@ impl NodeBuilder {
             recovery_timeout: Duration::from_secs(30),
             ask_timeout: Duration::from_secs(10),
             commits: GroupCommitSettings::default(),
+            layer: None,
             environment: Environment::default(),
             system: None,
             actors_stop_within: Duration::from_secs(10),
@@ -104,6 +110,17 @@ impl NodeBuilder {
     #[must_use]
     pub fn group_commit(mut self, settings: GroupCommitSettings) -> Self {
         self.commits = settings;
+        self
+    }
+
+    /// Puts a journal around the node's group commit, such as one that seals: what it does is done in each caller's task, and the
+    /// writer only writes.
+    #[must_use]
+    pub fn journal_layer<F>(mut self, layer: impl FnOnce(Arc<dyn Journal>) -> F + Send + 'static) -> Self
+    where
+        F: Future<Output = Result<Arc<dyn Journal>, JournalError>> + Send + 'static,
+    {
+        self.layer = Some(Box::new(move |journal| Box::pin(layer(journal))));
         self
     }
 
@@ -191,6 +208,18 @@ impl NodeBuilder {
     pub async fn start(self, stores: Stores) -> Result<Node, StartError> {
         check(&self.kinds)?;
         let (announcement, kept) = self.announcement()?;
+        // A journal that keeps no marks for others seals, or never had a sealed event.
+        if self.layer.is_none()
+            && stores.journal.limits().marks
+            && is_encrypted(&*stores.records).await.map_err(StartError::Journal)?
+        {
+            return Err(StartError::Encrypted);
+        }
+        let commits = GroupCommit::new(stores.journal, self.commits);
+        let journal: Arc<dyn Journal> = match self.layer {
+            None => Arc::new(commits.clone()),
+            Some(layer) => layer(Arc::new(commits.clone())).await.map_err(StartError::Layer)?,
+        };
         let epoch = next_epoch(&*stores.records).await.map_err(StartError::Journal)?;
         let writer = WriterId::random();
         let today = |(manifest, kept): (&Manifest, &Kept)| {
@@ -208,8 +237,6 @@ impl NodeBuilder {
         .await
         .map_err(StartError::of_versions)?;
         let (clearance, asked) = Clearance::new();
-        let commits = GroupCommit::new(stores.journal, self.commits);
-        let journal: Arc<dyn Journal> = Arc::new(commits.clone());
         let readers = Readers::new(Arc::clone(&stores.records));
         let keeper = SnapshotKeeper::new(stores.snapshots, Arc::clone(&journal), readers);
         let shared = Arc::new(Shared {
@@ -332,6 +359,14 @@ pub enum StartError {
     /// The journal did not hand out an epoch.
     #[error("the journal did not hand out an epoch")]
     Journal(#[source] JournalError),
+    /// The journal is encrypted, and the node has no keys.
+    #[error(
+        "the journal is encrypted and this node has no keys: give it the ring with `.keys(\"file:ring.json\")`, so that it does not write in the clear"
+    )]
+    Encrypted,
+    /// The journal around the node's own does not open.
+    #[error("the journal's layer does not open")]
+    Layer(#[source] JournalError),
 }
 
 impl StartError {

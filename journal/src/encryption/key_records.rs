@@ -205,7 +205,7 @@ pub(super) fn chain_record() -> Result<RecordKey, JournalError> {
 }
 
 pub(super) fn active_key() -> Result<RecordKey, JournalError> {
-    name(RecordKey::new("encryption/active"))
+    name(RecordKey::new(crate::encrypted::ACTIVE_MASTER_KEY))
 }
 
 pub(super) fn master_key(id: MasterKeyId) -> Result<RecordKey, JournalError> {
