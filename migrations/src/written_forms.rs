@@ -1,6 +1,6 @@
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock};
 
 use annals_journal::{Manifest, Timestamp};
@@ -11,8 +11,8 @@ use crate::Form;
 ///
 /// Everything is written in today's form until something else is said.
 pub struct WrittenForms {
-    /// Whether `forms` has anything: who writes asks this first.
-    any: AtomicBool,
+    /// Marks of the manifests that `forms` has: who writes looks here first, without a lock.
+    marks: [AtomicU64; MARKS],
     forms: RwLock<HashMap<Manifest, Permission>>,
     /// Until when that counts, in microseconds since 1970.
     until: AtomicU64,
@@ -51,7 +51,8 @@ impl WrittenForms {
     /// How what is `manifest` today is written at a moment.
     pub fn of(&self, manifest: &Manifest, now: Timestamp) -> Permission {
         let ended = now.as_micros() > self.until.load(Ordering::Acquire);
-        if !ended && !self.any.load(Ordering::Acquire) {
+        let (place, mark) = mark(manifest);
+        if !ended && self.marks[place].load(Ordering::Acquire) & mark == 0 {
             return Permission::TODAY;
         }
         let forms = self.forms.read().unwrap_or_else(PoisonError::into_inner);
@@ -68,7 +69,14 @@ impl WrittenForms {
         } else {
             forms.insert(manifest, permission);
         }
-        self.any.store(!forms.is_empty(), Ordering::Release);
+        let mut marks = [0; MARKS];
+        for manifest in forms.keys() {
+            let (place, mark) = mark(manifest);
+            marks[place] |= mark;
+        }
+        for (of, marks) in self.marks.iter().zip(marks) {
+            of.store(marks, Ordering::Release);
+        }
     }
 
     /// What is said counts until then; afterwards all must ask.
@@ -79,7 +87,7 @@ impl WrittenForms {
 
 impl Default for WrittenForms {
     fn default() -> Self {
-        Self { any: AtomicBool::new(false), forms: RwLock::default(), until: AtomicU64::new(u64::MAX) }
+        Self { marks: Default::default(), forms: RwLock::default(), until: AtomicU64::new(u64::MAX) }
     }
 }
 
@@ -89,6 +97,18 @@ impl fmt::Debug for WrittenForms {
         f.debug_map().entries(forms.iter()).finish()
     }
 }
+
+/// One of [`MARKS`] times 64 bits. Two manifests may share one; then the map is looked at for nothing.
+fn mark(manifest: &Manifest) -> (usize, u64) {
+    // FNV-1a.
+    let hash = manifest.as_str().bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let place = usize::try_from(hash >> 32).unwrap_or_default() % MARKS;
+    (place, 1 << (hash % 64))
+}
+
+const MARKS: usize = 4;
 
 #[cfg(test)]
 mod tests {
@@ -105,7 +125,15 @@ mod tests {
         assert_eq!(forms.of(&Manifest::new("account.other").unwrap(), now), Permission::TODAY);
         forms.set(moved.clone(), Permission::TODAY);
         assert_eq!(forms.of(&moved, now), Permission::TODAY);
-        assert!(!forms.any.load(Ordering::Relaxed), "nobody looks at an empty map");
+        let marked =
+            |forms: &WrittenForms| forms.marks.iter().any(|marks| marks.load(Ordering::Relaxed) != 0);
+        assert!(!marked(&forms), "nobody looks at an empty map");
+        // Whatever share a mark: each is found.
+        let names: Vec<_> = (0..500).map(|n| Manifest::new(&format!("account.e{n}")).unwrap()).collect();
+        names.iter().for_each(|name| forms.set(name.clone(), older.clone()));
+        assert!(names.iter().all(|name| forms.of(name, now) == older));
+        names.iter().for_each(|name| forms.set(name.clone(), Permission::TODAY));
+        assert!(!marked(&forms));
     }
 
     #[test]
