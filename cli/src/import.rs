@@ -17,6 +17,7 @@ use crate::exit::Exit;
 use crate::passphrase::PassphraseSource;
 use crate::snapshot_line;
 use crate::stores::{JournalArgs, Stores};
+use crate::watermarks::Watermarks;
 
 /// Write exported JSON lines into a journal.
 ///
@@ -46,7 +47,7 @@ Examples:
   annals export 'account|alice' --journal sqlite://bank.db | annals import - --journal sqlite://new.db
 
 Events keep their tokens, and the epoch counter is raised above them: an application that runs on the journal meanwhile has to be \
-started again before it writes to imported ids. Events that were deleted before the export keep their numbers, as deleted.
+started again before it writes to imported ids. What an application that runs cannot read, or an operator holds, is not imported. Events that were deleted before the export keep their numbers, as deleted.
 
 Exit codes: 0 all of it is in the journal; 1 ids or snapshots were left out, and were named; 2 wrong command line; 3 not done, or not to \
 the end: run it again to go on";
@@ -63,13 +64,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
 
 async fn import(args: &Args, stores: &Stores, input: Input) -> anyhow::Result<Exit> {
     let progress = Progress::through_bytes(input.length());
-    let mut import =
-        Import { stores, writer: Writer::new(stores), current: None, progress, summary: Summary::default() };
+    let watermarks = Watermarks::enter(stores.records.clone(), "import").await?;
+    let (writer, summary) = (Writer::new(stores), Summary::default());
+    let mut import = Import { stores, watermarks, writer, current: None, progress, summary };
     let read = import.lines(input).await;
     // What was read before a line that is no line is written all the same.
     let written = import.end().await;
-    let Import { progress, summary, .. } = import;
+    let Import { progress, summary, watermarks, .. } = import;
     drop(progress);
+    watermarks.leave().await?;
     if read.is_err() || written.is_err() {
         eprintln!("{}", summary.text());
     }
@@ -85,6 +88,7 @@ async fn import(args: &Args, stores: &Stores, input: Input) -> anyhow::Result<Ex
 
 struct Import<'a> {
     stores: &'a Stores,
+    watermarks: Watermarks,
     writer: Writer<'a>,
     current: Option<Entity>,
     progress: Progress,
@@ -131,6 +135,7 @@ impl Import<'_> {
             Next::Known => self.summary.known += 1,
             Next::Nothing => {}
             Next::Write(event) => {
+                self.watermarks.event(&event).await?;
                 self.writer.event(*event).await.context(GOES_ON)?;
                 self.told();
             }
@@ -182,6 +187,8 @@ impl Import<'_> {
         } else if stored.as_ref() == Some(&snapshot) {
             return Ok(());
         } else {
+            let (manifest, version) = (&snapshot.manifest, snapshot.schema_version);
+            self.watermarks.form(id.kind(), manifest, version).await?;
             match self.stores.snapshots.save(snapshot).await {
                 Ok(()) => None,
                 Err(error @ annals_snapshot::SnapshotError::Rejected { .. }) => Some(error.to_string()),

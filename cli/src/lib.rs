@@ -39,3 +39,4 @@ mod protobuf_text;
 mod snapshot_line;
 mod stores;
 mod table;
+mod watermarks;

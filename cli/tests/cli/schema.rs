@@ -1,3 +1,4 @@
+use annals::prelude::*;
 use serde_json::json;
 
 use crate::bank::{bank, node};
@@ -42,8 +43,6 @@ fn a_name_that_is_mistyped_makes_no_journal() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_runs_is_named_and_follows() {
-    use annals::prelude::*;
-
     let home = tempfile::tempdir().unwrap();
     let (bank, database) = node(home.path(), "bank.db", Kind::new()).await;
     schema(&home, &["hold", "account.booked", "0"]).exits(0).says(&["renewal: bank"]);
@@ -54,4 +53,27 @@ async fn a_node_that_runs_is_named_and_follows() {
     schema(&home, &["release", "account.booked"]).exits(0);
     bank.shutdown().await;
     database.close().await;
+}
+
+#[test]
+fn an_import_stores_no_version_that_a_running_node_cannot_read_and_says_what_it_stored() {
+    let home = bank();
+    let out = ["export", "--output", "bank.jsonl", "--journal", "sqlite://bank.db"];
+    annals(home.path(), &out).exits(0);
+    let lines = std::fs::read_to_string(home.path().join("bank.jsonl")).unwrap();
+    let newer = lines.replace("\"schema_version\":1", "\"schema_version\":2");
+    assert_ne!(lines, newer);
+    std::fs::write(home.path().join("newer.jsonl"), newer).unwrap();
+
+    let import = || annals(home.path(), &["import", "newer.jsonl", "--journal", "sqlite://other.db"]);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (bank, database) = runtime.block_on(node(home.path(), "other.db", Kind::new()));
+    import().exits(3).says(&["version 2: process \"bank\"", "reads version 1 of it"]);
+    runtime.block_on(bank.shutdown());
+    runtime.block_on(database.close());
+    import().exits(0);
+    let url = format!("sqlite://{}", home.path().join("other.db").display());
+    let start = Annals::builder("bank").journal(url).entity::<crate::bank::Account>().start();
+    let refused = runtime.block_on(start).unwrap_err().to_string();
+    assert!(refused.contains("version 2 of account.booked"), "{refused}");
 }
