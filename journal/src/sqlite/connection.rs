@@ -57,8 +57,10 @@ pub(super) fn run(conn: &Connection, sql: &str) -> rusqlite::Result<()> {
 }
 
 const STATEMENTS_KEPT: usize = 128;
-const WRITER_CACHE_KIB: i64 = 16 * 1024;
-const READER_CACHE_KIB: i64 = 8 * 1024;
+/// Enough for the index pages of a thousand ids that are written by turns.
+const WRITER_CACHE_KIB: i64 = 4 * 1024;
+/// A replay reads an event once; what is read again are the inner pages of two trees.
+const READER_CACHE_KIB: i64 = 2 * 1024;
 const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 
 #[cfg(test)]

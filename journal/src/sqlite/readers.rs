@@ -1,8 +1,10 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem::take;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -22,12 +24,15 @@ use crate::JournalError;
 /// scan ──────────▶ a blocking thread of its own
 /// ```
 /// All that waits when a transaction begins shares it, because a beginning is dear: it costs system calls, and after a commit of
-/// another connection it empties the page cache. One thread reads as long as nobody waits long; then more help, for the sake of
-/// disks that are slow to answer one and quick to answer many.
+/// another connection it empties the page cache. One thread reads as long as nobody waits long; then more help, up to half the
+/// cores while reads are quick, because the others work on what is read; and more than that when all threads are held up, for the
+/// sake of disks that are slow to answer one and quick to answer many.
 pub(super) struct Readers {
     path: PathBuf,
     options: Options,
     closing: Closing,
+    /// The most threads while reads are quick.
+    while_quick: usize,
     queue: Mutex<Queue>,
     scans: Arc<Semaphore>,
     /// Told when the last thread has ended.
@@ -41,6 +46,8 @@ struct Queue {
     last: u64,
     /// Threads that work for the queue, or are about to.
     threads: usize,
+    /// When a thread last took a job.
+    moved: Option<Instant>,
     idle: Vec<Connection>,
     closed: bool,
 }
@@ -54,7 +61,10 @@ struct Waiting {
 impl Readers {
     pub(super) fn new(path: PathBuf, options: Options, closing: Closing) -> Self {
         let scans = Arc::new(Semaphore::new(options.readers.max(1)));
-        Self { path, options, closing, queue: Mutex::default(), scans, no_threads: Notify::new() }
+        let cores = available_parallelism().map_or(1, NonZero::get);
+        let while_quick = (cores / 2).clamp(1, options.readers.max(1));
+        let queue = Mutex::default();
+        Self { path, options, closing, while_quick, queue, scans, no_threads: Notify::new() }
     }
 
     /// Has a short job run in a read transaction that begins from now on: all its statements see one state of the file. It is on its way
@@ -74,7 +84,8 @@ impl Readers {
         queue.last += 1;
         let (number, since) = (queue.last, Instant::now());
         queue.waiting.push_back(Waiting { number, since, job });
-        self.start_thread_if_due(queue, since);
+        let held_up = queue.is_held_up(since);
+        self.start_thread_if_due(queue, since, held_up);
         receiver
     }
 
@@ -151,9 +162,10 @@ impl Readers {
         Ok(conn)
     }
 
-    fn start_thread_if_due(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>, now: Instant) {
+    fn start_thread_if_due(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>, now: Instant, held_up: bool) {
         let Some(oldest) = queue.waiting.front() else { return };
-        let helps = || queue.threads < self.options.readers && now.duration_since(oldest.since) > LONG;
+        let most = if held_up { self.options.readers } else { self.while_quick };
+        let helps = || queue.threads < most && now.duration_since(oldest.since) > LONG;
         if queue.threads == 0 || helps() {
             queue.threads += 1;
             drop(queue);
@@ -169,6 +181,11 @@ impl Readers {
 }
 
 impl Queue {
+    /// Whether each thread has been at one job for long.
+    fn is_held_up(&self, now: Instant) -> bool {
+        self.moved.is_some_and(|moved| now.duration_since(moved) > LONG)
+    }
+
     fn give_back(&mut self, conn: Connection) {
         if !self.closed {
             self.idle.push(conn);
@@ -227,8 +244,10 @@ impl Thread {
             let mut queue = self.readers.queue();
             let Waiting { job, since, .. } = queue.waiting.pop_front_if(|waiting| waiting.number <= last)?;
             let now = Instant::now();
+            let held_up = queue.is_held_up(now);
+            queue.moved = Some(now);
             if now.duration_since(since) > LONG {
-                self.readers.start_thread_if_due(queue, now);
+                self.readers.start_thread_if_due(queue, now, held_up);
             } else {
                 drop(queue);
             }

@@ -149,6 +149,24 @@ fn a_second_thread_helps_when_somebody_waits_long_and_no_third_one_when_two_are_
 }
 
 #[test]
+fn while_reads_are_quick_no_thread_takes_a_core_from_those_who_work_on_what_is_read() {
+    let mut setup = setup(4);
+    Arc::get_mut(&mut setup.readers).unwrap().while_quick = 1;
+    let (_held, waits) = (setup.held(), setup.hold());
+    let (readers, later) = (Arc::clone(&setup.readers), Instant::now() + 2 * LONG);
+    // Somebody waits long, and the thread took a job a moment ago; then none for as long.
+    let _entered = setup.runtime.enter();
+    for (moved, threads) in [(later, 1), (later - 2 * LONG, 2)] {
+        let mut queue = readers.queue();
+        queue.moved = Some(moved);
+        let held_up = queue.is_held_up(later);
+        readers.start_thread_if_due(queue, later, held_up);
+        assert_eq!(readers.queue().threads, threads);
+    }
+    waits.begun.recv_timeout(PATIENCE).unwrap();
+}
+
+#[test]
 fn one_that_fails_or_panics_does_so_alone_and_its_connection_is_not_used_again() {
     let setup = setup(1);
     let held = setup.held();
