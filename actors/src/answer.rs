@@ -3,19 +3,34 @@
 use std::future::poll_fn;
 use std::mem::replace;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use tokio::task::coop::poll_proceed;
 use tokio::time::{Instant, timeout_at};
 
-use crate::patience::{Patience, TICK, Waiting};
+use crate::patience::{Patience, Place, TICK};
 use crate::plain::{ActorPath, Shared};
 
 /// Makes both ends.
-pub(crate) fn answer<'a, R>(asked: Option<Asked<'a>>) -> (Answerer<R>, Answer<'a, R>) {
-    let slot = Arc::new(Slot { state: Mutex::new(State::Open { asker: None, reminded: false }) });
-    (Answerer { slot: Some(Arc::clone(&slot)) }, Answer { slot, asked, settled: false })
+#[cfg(any(test, feature = "testing"))]
+pub(crate) fn answer<R>() -> (Answerer<R>, Answer<'static, R>) {
+    ends(Arc::default(), None, false)
+}
+
+/// Makes both ends of an answer that is waited for at most `limit`, most likely in a slot that an earlier one has left.
+pub(crate) fn answer_within<'a, R: Send + 'static>(
+    limit: Duration,
+    patience: &Patience,
+    asked: Option<Asked<'a>>,
+) -> (Answerer<R>, Answer<'a, R>) {
+    let entered = if limit >= LONG { patience.enter() } else { None };
+    let is_entered = entered.is_some();
+    ends(entered.unwrap_or_default(), asked, is_entered)
+}
+
+fn ends<R>(slot: Arc<Slot<R>>, asked: Option<Asked<'_>>, is_entered: bool) -> (Answerer<R>, Answer<'_, R>) {
+    (Answerer { slot: Some(Arc::clone(&slot)) }, Answer { slot, asked, is_entered, settled: false })
 }
 
 /// Whom the question is for, and in which system: where an answer that comes too late is a dead letter.
@@ -34,6 +49,8 @@ pub(crate) struct Answerer<R> {
 pub(crate) struct Answer<'a, R> {
     slot: Arc<Slot<R>>,
     asked: Option<Asked<'a>>,
+    /// A reminder comes when it takes long.
+    is_entered: bool,
     /// What came was given; there is nobody to be told.
     settled: bool,
 }
@@ -53,6 +70,12 @@ enum State<R> {
     Dropped,
     /// Nobody waits. Written by the asker, so that a question that is answered in time carries none of it.
     Gone(Option<(ActorPath, Arc<Shared>)>),
+}
+
+/// What is found in the slot.
+enum Found<R> {
+    Settled(Option<R>),
+    Open { reminded: bool },
 }
 
 /// An answer that nobody waits for.
@@ -96,25 +119,20 @@ impl<R: Send + 'static> Answer<'_, R> {
     ///
     /// # Cancel safety
     /// The answer is not lost when the future is dropped.
-    pub(crate) async fn within(
-        &mut self,
-        limit: Duration,
-        patience: &Patience,
-    ) -> Result<Option<R>, Elapsed> {
+    pub(crate) async fn within(&mut self, limit: Duration) -> Result<Option<R>, Elapsed> {
         let mut began = None;
         let soon = poll_fn(|cx| {
-            if let Poll::Ready(settled) = self.poll(cx) {
-                return Poll::Ready(Ok(settled));
-            }
             // The clock is looked at only by those who have to wait.
-            let first = began.is_none();
-            let deadline = began.get_or_insert_with(Instant::now).checked_add(limit);
-            let waits = if first { self.may_take_long(limit, patience) } else { !self.is_reminded() };
-            if waits { Poll::Pending } else { Poll::Ready(Err(deadline)) }
+            let reminded = match ready!(self.look(cx)) {
+                Found::Settled(settled) => return Poll::Ready(Ok(settled)),
+                Found::Open { reminded } => reminded,
+            };
+            let began = *began.get_or_insert_with(Instant::now);
+            if self.is_entered && !reminded { Poll::Pending } else { Poll::Ready(Err(began)) }
         });
         match soon.await {
             Ok(settled) => Ok(settled),
-            Err(deadline) => self.until(deadline).await,
+            Err(began) => self.until(began.checked_add(limit)).await,
         }
     }
 
@@ -142,32 +160,31 @@ impl<R: Send + 'static> Answer<'_, R> {
         }
     }
 
-    /// Whether a reminder comes when it does.
-    fn may_take_long(&self, limit: Duration, patience: &Patience) -> bool {
-        limit >= LONG && patience.enter(Arc::clone(&self.slot) as Arc<dyn Waiting>)
-    }
-
-    fn is_reminded(&self) -> bool {
-        matches!(*self.slot.state(), State::Open { reminded: true, .. })
-    }
-
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<R>> {
+        match ready!(self.look(cx)) {
+            Found::Settled(settled) => Poll::Ready(settled),
+            Found::Open { .. } => Poll::Pending,
+        }
+    }
+
+    /// Pending when it is the turn of others; while it is open, whoever answers or reminds wakes the asker.
+    fn look(&mut self, cx: &mut Context<'_>) -> Poll<Found<R>> {
         // As all that tokio has to wait for: who always finds an answer lets others run, too.
-        let turn = std::task::ready!(poll_proceed(cx));
+        let turn = ready!(poll_proceed(cx));
         let mut state = self.slot.state();
-        if let State::Open { asker, .. } = &mut *state {
+        if let State::Open { asker, reminded } = &mut *state {
             match asker {
                 Some(asker) => asker.clone_from(cx.waker()),
                 None => *asker = Some(cx.waker().clone()),
             }
-            return Poll::Pending;
+            return Poll::Ready(Found::Open { reminded: *reminded });
         }
         turn.made_progress();
         self.settled = true;
-        Poll::Ready(match replace(&mut *state, State::Gone(None)) {
+        Poll::Ready(Found::Settled(match replace(&mut *state, State::Gone(None)) {
             State::Answered(answer) => Some(answer),
             State::Open { .. } | State::Dropped | State::Gone(_) => None,
-        })
+        }))
     }
 }
 
@@ -219,7 +236,13 @@ impl<R> Slot<R> {
     }
 }
 
-impl<R: Send> Waiting for Slot<R> {
+impl<R> Default for Slot<R> {
+    fn default() -> Self {
+        Self { state: Mutex::new(State::Open { asker: None, reminded: false }) }
+    }
+}
+
+impl<R: Send + 'static> Place for Slot<R> {
     fn remind(&self) {
         let mut state = self.state();
         if let State::Open { asker, reminded } = &mut *state {
@@ -256,28 +279,28 @@ mod tests {
 
     const SEC: Duration = Duration::from_secs(1);
 
-    fn pair() -> (Answerer<u32>, Answer<'static, u32>) {
-        answer(None)
+    fn pair(limit: Duration) -> (Answerer<u32>, Answer<'static, u32>) {
+        answer_within(limit, &Patience::new(), None)
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_is_there_is_taken_without_a_clock_or_an_entry() {
-        let (answerer, mut answer) = pair();
+    async fn an_answer_that_is_there_is_taken_without_a_clock() {
+        let (answerer, mut answer) = pair(Duration::ZERO);
         assert!(answerer.send(7).is_ok());
-        let answer = answer.within(Duration::ZERO, &Patience::new()).now_or_never();
+        let answer = answer.within(Duration::ZERO).now_or_never();
         assert_eq!(answer, Some(Ok(Some(7))));
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_wakes_the_asker_before_and_after_the_reminder() {
         for after in [Duration::from_millis(1), 3 * TICK] {
-            let (answerer, mut answer) = pair();
+            let (answerer, mut answer) = pair(SEC);
             let began = Instant::now();
             tokio::spawn(async move {
                 sleep(after).await;
                 assert!(answerer.send(7).is_ok());
             });
-            assert_eq!(answer.within(SEC, &Patience::new()).await, Ok(Some(7)));
+            assert_eq!(answer.within(SEC).await, Ok(Some(7)));
             assert_eq!(began.elapsed(), after);
         }
     }
@@ -286,9 +309,9 @@ mod tests {
     async fn the_time_is_up_exactly_at_the_limit_whatever_that_is() {
         let patience = Patience::new();
         for limit in [Duration::ZERO, Duration::from_millis(1), LONG, LONG * 3 / 2, 100 * SEC] {
-            let (_answerer, mut answer) = pair();
+            let (_answerer, mut answer) = answer_within::<u32>(limit, &patience, None);
             let began = Instant::now();
-            assert_eq!(answer.within(limit, &patience).await, Err(Elapsed));
+            assert_eq!(answer.within(limit).await, Err(Elapsed));
             // The clock of the runtime has milliseconds.
             assert!(began.elapsed() >= limit && began.elapsed() <= limit + Duration::from_millis(1));
         }
@@ -296,20 +319,20 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_unlimited_wait_has_no_end() {
-        let (answerer, mut answer) = pair();
+        let (answerer, mut answer) = pair(Duration::MAX);
         tokio::spawn(async move {
             sleep(Duration::from_hours(1_000_000)).await;
             assert!(answerer.send(7).is_ok());
         });
-        assert_eq!(answer.within(Duration::MAX, &Patience::new()).await, Ok(Some(7)));
+        assert_eq!(answer.within(Duration::MAX).await, Ok(Some(7)));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_dropped_end_is_known_to_the_other() {
-        let (answerer, mut answer) = pair();
+        let (answerer, mut answer) = pair(SEC);
         drop(answerer);
-        assert_eq!(answer.within(SEC, &Patience::new()).await, Ok(None));
-        let (answerer, answer) = pair();
+        assert_eq!(answer.within(SEC).await, Ok(None));
+        let (answerer, answer) = pair(SEC);
         assert!(answerer.is_awaited());
         drop(answer);
         assert!(!answerer.is_awaited());
@@ -318,8 +341,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_of_the_last_moment_is_not_lost() {
-        let (answerer, mut answer) = pair();
-        assert_eq!(answer.within(TICK, &Patience::new()).await, Err(Elapsed));
+        let (answerer, mut answer) = pair(TICK);
+        assert_eq!(answer.within(TICK).await, Err(Elapsed));
         assert!(answerer.send(7).is_ok());
         assert_eq!(answer.give_up(), Some(7));
     }
@@ -329,10 +352,34 @@ mod tests {
         let [one, other] =
             [(); 2].map(|()| tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap());
         let patience = Patience::new();
-        let (_answerer, mut answer) = pair();
-        let mut waits = Box::pin(answer.within(LONG, &patience));
+        let (_answerer, mut answer) = one.block_on(async { answer_within::<u32>(LONG, &patience, None) });
+        let mut waits = Box::pin(answer.within(LONG));
         one.block_on(async { assert_eq!((&mut waits).now_or_never(), None) });
         drop(one);
         assert_eq!(other.block_on(waits), Err(Elapsed));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slot_is_used_again_when_both_ends_are_gone_and_not_before() {
+        let patience = Patience::new();
+        let slot_of_next = || {
+            let (answerer, answer) = answer_within::<u32>(SEC, &patience, None);
+            (Arc::as_ptr(&answer.slot), answerer, answer)
+        };
+        let (first, answerer, mut answer) = slot_of_next();
+        assert!(answerer.send(7).is_ok());
+        let (second, ..) = slot_of_next();
+        assert_ne!(second, first, "an answer lies in it");
+        assert_eq!(answer.within(SEC).await, Ok(Some(7)));
+        drop(answer);
+        let (again, answerer, mut answer) = slot_of_next();
+        assert!([first, second].contains(&again));
+        let mut waits = Box::pin(answer.within(SEC));
+        assert_eq!((&mut waits).now_or_never(), None, "nothing of the one before is left in it");
+        drop(waits);
+        drop(answer);
+        assert_ne!(slot_of_next().0, again, "someone may answer still");
+        assert!(answerer.send(8).is_err());
+        assert!([first, second].contains(&slot_of_next().0));
     }
 }

@@ -10,7 +10,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::time::Instant;
 
-use crate::answer::{Elapsed, answer, before};
+use crate::answer::{Elapsed, answer_within, before};
 use crate::delivery::{Delivery, Parcel, Progress};
 use crate::entities::{Entities, Undelivered};
 use crate::inbox::{Call, Inbox};
@@ -262,10 +262,10 @@ impl<A: Handle<C>, C: Command> Ask<A, C> {
         let Target { id, hash, entities } = &target;
         let limit = self.timeout.unwrap_or(entities.node.ask_timeout);
         let progress = Progress::new();
-        let (caller, mut answer) = answer(None);
+        let (caller, mut answer) = answer_within(limit, entities.node.patience(), None);
         let parcel = Parcel::new(self.command, self.confirmed, progress.clone(), Some(caller));
         let answered = match entities.deliver(id, *hash, Box::new(parcel)) {
-            Ok(()) => answer.within(limit, entities.node.patience()).await,
+            Ok(()) => answer.within(limit).await,
             Err(Undelivered::Full { inbox, delivery }) if entities.overflow() == Overflow::Wait => {
                 let deadline = Instant::now().checked_add(limit);
                 match before(deadline, target.when_there_is_room(inbox, delivery)).boxed().await {

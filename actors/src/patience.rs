@@ -1,18 +1,20 @@
 //! Wakes those who have waited long for an answer, so that they look at the clock only then.
 //!
 //! Most answers come within microseconds, and a timer of the runtime costs as much as a third of such an answer. So who waits
-//! for an answer enters itself here, which costs a lock that hardly anybody else wants, and leaves no word when the answer has
-//! come. A ticker wakes those who still wait after a [`TICK`]; they arm a timer of the runtime for their exact time limit.
+//! for an answer does so in a place that is entered here, which costs a lock that hardly anybody else wants, and leaves no word when
+//! the answer has come. A ticker wakes those who still wait after a [`TICK`]; they arm a timer of the runtime for their exact time
+//! limit.
 //!
 //! ```text
-//! wait ─→ entered ─┬─ answered: the entry is another's, sooner or later
-//!                  └─ still waits at the next tick ─→ woken ─→ a timer of the runtime ─→ answered, or time is up
+//! wait ─→ in a place ─┬─ answered: the place is another's, sooner or later, and its memory with it
+//!                     └─ still waits at the next tick ─→ woken ─→ a timer of the runtime ─→ answered, or time is up
 //! ```
 //!
 //! A lane has one ticker, a task of the runtime of those who entered themselves there, as long as somebody waits. When that
 //! runtime goes away, its tasks with it, the ticker's last deed is to wake all. Whoever comes from another runtime meanwhile
 //! is sent away and arms a timer at once: whether one runtime goes on must not depend on another being driven.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::mem::take;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,11 +24,11 @@ use std::time::Duration;
 use tokio::runtime::{Handle, Id};
 use tokio::time::sleep;
 
-/// Somebody who waits for something, and can be told that it takes long.
+/// Where somebody waits for something, who can be told that it takes long.
 ///
-/// Who is held here only, or whose wait is over, is not told.
-pub(crate) trait Waiting: Send + Sync {
-    /// Has it arm a timer, if it waits still.
+/// A place that is held here only is used again; one whose wait is over is not told.
+pub(crate) trait Place: Any + Send + Sync {
+    /// Has who waits arm a timer, if it waits still.
     fn remind(&self);
 }
 
@@ -42,8 +44,8 @@ struct Lane(Mutex<Entries>);
 struct Entries {
     /// The runtime of the ticker, while there is one.
     ticker: Option<Id>,
-    waiting: Vec<Arc<dyn Waiting>>,
-    /// Who is looked at next: one who waits no longer gives its place to the next who comes.
+    waiting: Vec<Arc<dyn Place>>,
+    /// Which is looked at next.
     next: usize,
 }
 
@@ -56,22 +58,22 @@ impl Patience {
         Self { lanes: std::array::from_fn(|_| lane()) }
     }
 
-    /// Has it reminded when it waits for a tick or two. `false`: it must see to its time itself.
-    pub(crate) fn enter(&self, waiting: Arc<dyn Waiting>) -> bool {
-        let Ok(runtime) = Handle::try_current() else { return false };
+    /// A place to wait in, whose holder is reminded when it waits for a tick or two. `None`: it must see to its time itself.
+    pub(crate) fn enter<P: Place + Default>(&self) -> Option<Arc<P>> {
+        let runtime = Handle::try_current().ok()?;
         let lane = &self.lanes[lane_of_this_thread()];
         let mut entries = lane.entries();
         match entries.ticker {
-            Some(ticker) if ticker == runtime.id() => entries.push(waiting),
-            Some(_) => return false,
+            Some(ticker) if ticker == runtime.id() => Some(entries.place()),
+            Some(_) => None,
             None => {
                 entries.ticker = Some(runtime.id());
-                entries.push(waiting);
+                let place = entries.place();
                 drop(entries);
                 runtime.spawn(tick(Ticker { lane: Arc::clone(lane), relieved: false }));
+                Some(place)
             }
         }
-        true
     }
 }
 
@@ -96,32 +98,44 @@ impl Lane {
 }
 
 impl Entries {
-    /// Looks at two for each who comes: puts it in the place of one who waits no longer, and takes the other out. So there are
-    /// about as many who wait no longer as those who do, and a few.
-    fn push(&mut self, waiting: Arc<dyn Waiting>) {
-        if self.waiting.len() < FEW {
-            return self.waiting.push(waiting);
-        }
-        let mut comes = Some(waiting);
+    /// Looks at two for each who comes: uses one again that nobody holds, and takes the other out. So there are about as many places
+    /// that nobody holds as others, and a few.
+    fn place<P: Place + Default>(&mut self) -> Arc<P> {
+        let mut place = None;
         for _ in 0..2 {
             self.next = if self.next < self.waiting.len() { self.next } else { 0 };
-            if Arc::strong_count(&self.waiting[self.next]) > 1 {
+            let Some(entry) = self.waiting.get_mut(self.next) else { break };
+            if Arc::strong_count(entry) > 1 {
                 self.next += 1;
-                continue;
-            }
-            match comes.take() {
-                Some(waiting) => {
-                    self.waiting[self.next] = waiting;
-                    self.next += 1;
-                }
-                None if self.waiting.len() > FEW => {
-                    self.waiting.swap_remove(self.next);
-                }
-                None => {}
+            } else if place.is_none() {
+                place = Some(again(entry));
+                self.next += 1;
+            } else if self.waiting.len() > FEW {
+                self.waiting.swap_remove(self.next);
             }
         }
-        self.waiting.extend(comes);
+        place.unwrap_or_else(|| {
+            let new = Arc::new(P::default());
+            self.waiting.push(Arc::clone(&new) as Arc<dyn Place>);
+            new
+        })
     }
+}
+
+/// A place that nobody else holds, as if it were new; one of another type goes.
+fn again<P: Place + Default>(entry: &mut Arc<dyn Place>) -> Arc<P> {
+    // Only with this is all over that others did there.
+    let place = Arc::get_mut(entry).and_then(|place| (place as &mut dyn Any).downcast_mut::<P>());
+    if let Some(place) = place {
+        *place = P::default();
+        let same: Arc<dyn Any + Send + Sync> = Arc::<dyn Place>::clone(entry);
+        if let Ok(same) = same.downcast() {
+            return same;
+        }
+    }
+    let new = Arc::new(P::default());
+    *entry = Arc::clone(&new) as Arc<dyn Place>;
+    new
 }
 
 /// Leaves nobody behind when its runtime goes away.
@@ -187,16 +201,14 @@ mod tests {
         }
     }
 
-    impl Waiting for Sleeper {
+    impl Place for Sleeper {
         fn remind(&self) {
             self.reminded.fetch_add(1, Ordering::SeqCst);
         }
     }
 
     fn entered(patience: &Patience) -> Arc<Sleeper> {
-        let sleeper = Arc::new(Sleeper::default());
-        assert!(patience.enter(sleeper.clone()));
-        sleeper
+        patience.enter().unwrap()
     }
 
     impl Patience {
@@ -246,6 +258,27 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_place_is_another_s_once_nobody_holds_it_and_only_of_its_own_type() {
+        #[derive(Default)]
+        struct Other;
+        impl Place for Other {
+            fn remind(&self) {}
+        }
+        let patience = Patience::new();
+        let first = entered(&patience);
+        first.remind();
+        let place = Arc::as_ptr(&first);
+        let second = entered(&patience);
+        assert_ne!(Arc::as_ptr(&second), place);
+        drop(first);
+        let again = entered(&patience);
+        assert_eq!((Arc::as_ptr(&again), again.reminded()), (place, 0), "as if it were new");
+        drop((second, again));
+        let others = [patience.enter::<Other>().unwrap(), patience.enter::<Other>().unwrap()];
+        assert_eq!(patience.waiting(), others.len());
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn all_who_wait_are_kept_however_many_they_are() {
         let patience = Patience::new();
         let many: Vec<_> = (0..10_000).map(|_| entered(&patience)).collect();
@@ -263,7 +296,7 @@ mod tests {
         };
         {
             let _within = other.enter();
-            assert!(!patience.enter(Arc::new(Sleeper::default())), "nobody may ever drive the first");
+            assert!(patience.enter::<Sleeper>().is_none(), "nobody may ever drive the first");
         }
         drop(one);
         assert_eq!((sleeper.reminded(), patience.tickers()), (1, 0));
@@ -273,6 +306,6 @@ mod tests {
 
     #[test]
     fn without_a_runtime_everybody_is_sent_away() {
-        assert!(!Patience::new().enter(Arc::new(Sleeper::default())));
+        assert!(Patience::new().enter::<Sleeper>().is_none());
     }
 }

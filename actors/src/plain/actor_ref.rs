@@ -10,7 +10,7 @@ use super::inbox::{Halt, Refusal};
 use super::{
     ActorId, ActorPath, DeadLetterReason, NoAnswer, NotDelivered, Overflow, TerminationReason, Undeliverable,
 };
-use crate::answer::{Answer, Answerer, Asked, Elapsed, answer, before};
+use crate::answer::{Answer, Answerer, Asked, Elapsed, answer_within, before};
 
 /// Reaches an actor. Cheap to clone; it does not keep the actor running, and outlives it harmlessly.
 pub struct ActorRef<M> {
@@ -77,8 +77,9 @@ impl<M: Send + 'static> ActorRef<M> {
         question: impl FnOnce(ReplyTo<R>) -> M,
         limit: Duration,
     ) -> Result<R, NoAnswer> {
-        let asked = Asked { recipient: self.path(), system: &self.cell.system };
-        let (answerer, answer) = answer(Some(asked));
+        let system = &self.cell.system;
+        let asked = Asked { recipient: self.path(), system };
+        let (answerer, answer) = answer_within(limit, &system.patience, Some(asked));
         self.converse(question(ReplyTo::new(answerer)), answer, limit).await
     }
 
@@ -90,7 +91,7 @@ impl<M: Send + 'static> ActorRef<M> {
         limit: Duration,
     ) -> Result<R, NoAnswer> {
         let answered = match self.offer(question) {
-            Ok(()) => answer.within(limit, &self.cell.system.patience).await,
+            Ok(()) => answer.within(limit).await,
             Err(Refusal::Full(question)) if self.lets_wait() => {
                 let deadline = Instant::now().checked_add(limit);
                 match before(deadline, self.tell_when_there_is_room(question)).await {
@@ -104,7 +105,7 @@ impl<M: Send + 'static> ActorRef<M> {
             Err(refusal) => {
                 self.refused(refusal).map_err(|not| not.reason)?;
                 // It was dropped, and most likely its `ReplyTo` with it.
-                answer.within(limit, &self.cell.system.patience).await
+                answer.within(limit).await
             }
         };
         let answered = answered.or_else(|Elapsed| match answer.give_up() {

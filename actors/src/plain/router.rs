@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::system::Shared;
 use super::{ActorPath, ActorRef, DeadLetterReason, NoAnswer, NotDelivered, ReplyTo, Undeliverable};
-use crate::answer::{Asked, answer};
+use crate::answer::{Asked, answer_within};
 
 /// Actors that do the same work: what a [`Router`] chooses from. Made by
 /// [`ActorSystem::spawn_pool`](super::ActorSystem::spawn_pool), [`ActorContext::spawn_pool`](super::ActorContext::spawn_pool), or
@@ -108,7 +108,7 @@ impl<M: Send + 'static> Router<M> {
         limit: Duration,
     ) -> Result<R, NoAnswer> {
         let asked = Asked { recipient: &self.inner.path, system: &self.inner.system };
-        let (answerer, answer) = answer(Some(asked));
+        let (answerer, answer) = answer_within(limit, &self.inner.system.patience, Some(asked));
         let question = question(ReplyTo::new(answerer));
         match self.choose(&question) {
             Some(routee) => routee.converse(question, answer, limit).await,

@@ -151,7 +151,7 @@ impl<A: PersistentActor> Bench<A> {
     where
         A: Handle<C>,
     {
-        let (caller, answer) = answer(None);
+        let (caller, answer) = answer();
         let parcel = Parcel::new(command, false, Progress::new(), Some(caller));
         let inspected = Inspected::new(parcel, Arc::clone(&self.rules), self.findings.clone());
         self.step(Input::Command(Box::new(inspected)));

@@ -61,7 +61,7 @@ impl Bench {
     }
 
     fn send(&mut self, what: What, confirmed: bool) -> Caller {
-        let (caller, answer) = answer(None);
+        let (caller, answer) = answer();
         let progress = Progress::new();
         let command = Do { command: self.commands, what };
         self.commands += 1;

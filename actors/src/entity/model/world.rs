@@ -341,7 +341,7 @@ impl World {
 
     fn send(&mut self, at: usize, what: What, confirmed: bool) {
         let command = self.operations.len();
-        let (caller, answer) = answer(None);
+        let (caller, answer) = answer();
         let progress = Progress::new();
         let told = !self.calm && self.chance.percent(5);
         let caller = (!told).then_some(caller);

@@ -290,7 +290,7 @@ impl Rig {
     where
         Counter: Handle<C>,
     {
-        let (caller, answer) = answer(None);
+        let (caller, answer) = answer();
         let progress = Progress::new();
         let parcel = Parcel::new(command, confirmed, progress.clone(), Some(caller));
         self.step(Input::Command(Box::new(parcel)));
