@@ -158,6 +158,7 @@ fn settings() -> BTreeMap<&'static str, String> {
             function!("NodeBuilder::actors_stop_within", NodeBuilder::actors_stop_within),
             seconds(field(&node, "actors_stop_within")),
         ),
+        (function!("NodeBuilder::max_claims", NodeBuilder::max_claims), number(field(&node, "max_claims"))),
         (
             function!("NodeBuilder::max_recoveries", NodeBuilder::max_recoveries),
             number(field(&node, "max_recoveries")),

@@ -62,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) clearance: Clearance,
     /// What it can write, by manifest: the kind, and today's form.
     pub(crate) writable: BTreeMap<Manifest, (&'static str, Form)>,
+    pub(crate) claims: Arc<Semaphore>,
     pub(crate) recoveries: Arc<Semaphore>,
     pub(crate) recovery_timeout: Duration,
     pub(crate) ask_timeout: Duration,

@@ -226,11 +226,11 @@ async fn shutdown_finishes_what_was_decided_and_refuses_what_comes() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn recoveries_are_limited() {
+async fn claims_are_limited() {
     let (stores, journal) = faulty_stores();
-    // While one commit is on its way, all that may recover come together for the next one.
+    // While one commit is on its way, all that may claim come together for the next one.
     journal.next_claim().always().takes(Duration::from_millis(5));
-    let node = Node::builder("n").entity::<Probe>().max_recoveries(3).start(stores).await.unwrap();
+    let node = Node::builder("n").entity::<Probe>().max_claims(3).start(stores).await.unwrap();
     let asks = (0..60).map(|n| node.entity::<Probe>(&format!("e{n}")).ask(Notes).into_future());
     for answer in futures::future::join_all(asks).await {
         answer.unwrap();

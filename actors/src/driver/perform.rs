@@ -1,7 +1,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
-use annals_journal::{Journal, JournalError, JournalExt, ReplayRange, Token};
+use annals_journal::{Journal, JournalError, JournalExt, ReplayRange, SeqNr, Token};
 use annals_snapshot::SnapshotError;
 use futures::FutureExt;
 use tokio::time::{Instant, timeout};
@@ -147,8 +147,8 @@ impl<A: PersistentActor> Driver<A> {
 
     fn claim(&mut self, token: Token) {
         let (node, id) = (&self.entities.node, self.id().clone());
-        let (journal, permits) = (Arc::clone(&node.journal), Arc::clone(&node.recoveries));
-        let limit = node.recovery_timeout;
+        let (journal, claims) = (Arc::clone(&node.journal), Arc::clone(&node.claims));
+        let (recoveries, limit) = (Arc::clone(&node.recoveries), node.recovery_timeout);
         let recovering = self.recovering();
         let (_, span) = recovering.episode.get_or_insert_with(|| {
             let persistence_id = id.as_str();
@@ -156,20 +156,22 @@ impl<A: PersistentActor> Driver<A> {
             (Instant::now(), span)
         });
         let span = span.clone();
-        let held = recovering.permit.take();
+        let mut permit = recovering.permit.take();
         let claim = async move {
-            let permit = match held {
-                Some(permit) => Some(permit),
+            let claimed = {
                 // Closed only when the node is gone; then there is nobody to bound.
-                None => permits.acquire_owned().await.ok(),
+                let _turn = claims.acquire().await;
+                timeout(limit, journal.claim(&id, token)).await
             };
-            let claimed = match timeout(limit, journal.claim(&id, token)).await {
-                Ok(claimed) => claimed,
-                Err(_) => Err(JournalError::Unknown {
-                    reason: format!("no answer to a claim within {limit:?}"),
-                    source: None,
-                }),
-            };
+            let claimed = claimed.unwrap_or_else(|_| {
+                let reason = format!("no answer to a claim within {limit:?}");
+                Err(JournalError::Unknown { reason, source: None })
+            });
+            // Now a replay may follow. An id without events needs none.
+            let ready = claimed.as_ref().is_ok_and(|head| head.seq_nr == SeqNr::ZERO);
+            if permit.is_none() && !ready {
+                permit = recoveries.acquire_owned().await.ok();
+            }
             (Input::Claimed(claimed), permit)
         };
         recovering.step = Step::Once(claim.instrument(span).boxed());

@@ -36,6 +36,7 @@ type Layer =
 pub struct NodeBuilder {
     name: String,
     kinds: Vec<Box<dyn Registration>>,
+    max_claims: usize,
     max_recoveries: usize,
     recovery_timeout: Duration,
     ask_timeout: Duration,
@@ -56,6 +57,7 @@ impl NodeBuilder {
         Self {
             name,
             kinds: Vec::new(),
+            max_claims: 256,
             max_recoveries: 50,
             recovery_timeout: Duration::from_secs(30),
             ask_timeout: Duration::from_secs(10),
@@ -85,7 +87,15 @@ impl NodeBuilder {
         self
     }
 
-    /// How many entities may recover at once; default 50. Others wait their turn.
+    /// How many entities may claim their ids at once, which is how a recovery begins; default 256. Others wait their turn. Claims
+    /// that wait together share a commit.
+    #[must_use]
+    pub fn max_claims(mut self, claims: usize) -> Self {
+        self.max_claims = claims.clamp(1, Semaphore::MAX_PERMITS);
+        self
+    }
+
+    /// How many entities that have claimed may recover at once; default 50. Others wait their turn.
     #[must_use]
     pub fn max_recoveries(mut self, recoveries: usize) -> Self {
         self.max_recoveries = recoveries.clamp(1, Semaphore::MAX_PERMITS);
@@ -249,6 +259,7 @@ impl NodeBuilder {
             written: Arc::clone(versions.forms()),
             clearance,
             writable,
+            claims: Arc::new(Semaphore::new(self.max_claims)),
             recoveries: Arc::new(Semaphore::new(self.max_recoveries)),
             recovery_timeout: self.recovery_timeout,
             ask_timeout: self.ask_timeout,
@@ -310,6 +321,7 @@ impl fmt::Debug for NodeBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NodeBuilder")
             .field("name", &self.name)
+            .field("max_claims", &self.max_claims)
             .field("max_recoveries", &self.max_recoveries)
             .field("recovery_timeout", &self.recovery_timeout)
             .field("ask_timeout", &self.ask_timeout)

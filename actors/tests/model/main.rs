@@ -92,6 +92,7 @@ impl Run {
             .passivate_after(Duration::from_millis(20 + self.chance.below(400)));
         Node::builder(name)
             .kind(kind)
+            .max_claims(1)
             .max_recoveries(1)
             .recovery_timeout(Duration::from_millis(500 + self.chance.below(2_000)))
             .start(stores)

@@ -25,7 +25,8 @@ pub(crate) struct Doctored {
     damaged: Mutex<HashSet<String>>,
     replays: AtomicUsize,
     /// Entities that have been claimed and not replayed to the end.
-    recovering: Arc<Meter>,
+    claiming: Meter,
+    replaying: Arc<Meter>,
 }
 
 #[derive(Debug, Default)]
@@ -54,7 +55,8 @@ impl Doctored {
             delay: Mutex::default(),
             damaged: Mutex::default(),
             replays: AtomicUsize::new(0),
-            recovering: Arc::default(),
+            claiming: Meter::default(),
+            replaying: Arc::default(),
         }
     }
 
@@ -84,13 +86,19 @@ impl Doctored {
         self.replays.load(Ordering::SeqCst)
     }
 
-    /// The most recoveries that it saw under way at the same time.
-    pub(crate) fn most_at_once(&self) -> usize {
-        self.recovering.most.load(Ordering::SeqCst)
+    /// The most claims that it saw under way at the same time.
+    pub(crate) fn most_claims_at_once(&self) -> usize {
+        self.claiming.most.load(Ordering::SeqCst)
+    }
+
+    /// The most replays that it saw under way at the same time.
+    pub(crate) fn most_replays_at_once(&self) -> usize {
+        self.replaying.most.load(Ordering::SeqCst)
     }
 
     pub(crate) fn forget_the_most(&self) {
-        self.recovering.most.store(0, Ordering::SeqCst);
+        self.claiming.most.store(0, Ordering::SeqCst);
+        self.replaying.most.store(0, Ordering::SeqCst);
         self.replays.store(0, Ordering::SeqCst);
     }
 
@@ -116,17 +124,17 @@ impl Drop for UnderWay {
 impl Journal for Doctored {
     async fn write(&self, writes: Vec<Write>) -> Vec<Result<Head, JournalError>> {
         let claims = writes.iter().filter(|write| matches!(write, Write::Claim { .. })).count();
-        self.recovering.enter(claims);
+        self.claiming.enter(claims);
         self.ready().await;
         let answers = self.inner.write(writes).await;
-        self.recovering.leave(claims);
+        self.claiming.leave(claims);
         answers
     }
 
     fn replay(&self, range: ReplayRange) -> BoxStream<'static, Result<Replayed, JournalError>> {
         self.replays.fetch_add(1, Ordering::SeqCst);
-        self.recovering.enter(1);
-        let under_way = UnderWay(self.recovering.clone());
+        self.replaying.enter(1);
+        let under_way = UnderWay(self.replaying.clone());
         if self.damaged.lock().unwrap().contains(range.persistence_id.as_str()) {
             let error = JournalError::corrupt(&range.persistence_id, SeqNr::FIRST, "the test damaged it");
             return futures::stream::iter([Err(error)]).inspect(move |_| _ = &under_way).boxed();
