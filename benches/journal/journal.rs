@@ -3,10 +3,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use annals::journal::encryption::{
+    DataKeyOptions, DataKeys, KeySource, Ring, RingKeys, SealedJournal, SealedOptions,
+};
 use annals::journal::sqlite::{Options, SqliteJournal};
 use annals::journal::{
     AtomicWrite, Codec, Envelope, Epoch, GroupCommit, GroupCommitSettings, Journal, JournalExt, Manifest,
-    MemoryJournal, PersistenceId, ReplayRange, Replayed, SeqNr, Timestamp, Token, WriterId,
+    MemoryJournal, PersistenceId, Records, ReplayRange, Replayed, SeqNr, Timestamp, Token, WriterId,
 };
 use anyhow::{Result, bail, ensure};
 use futures::TryStreamExt;
@@ -33,6 +36,8 @@ pub(crate) struct Alone {
 pub(crate) enum Backend {
     Sqlite,
     Memory,
+    /// SQLite, behind keys.
+    Sealed,
 }
 
 impl Backend {
@@ -40,6 +45,7 @@ impl Backend {
         match self {
             Self::Sqlite => "sqlite",
             Self::Memory => "memory",
+            Self::Sealed => "sealed",
         }
     }
 }
@@ -79,13 +85,18 @@ impl Contestant for Alone {
 }
 
 struct Open {
-    journal: Arc<GroupCommit>,
+    journal: Arc<dyn Journal>,
+    group: GroupCommit,
+    keys: Option<DataKeys>,
     sqlite: Option<SqliteJournal>,
 }
 
 impl Open {
     async fn close(self) {
-        self.journal.shutdown().await;
+        if let Some(keys) = self.keys {
+            keys.close().await;
+        }
+        self.group.shutdown().await;
         if let Some(sqlite) = self.sqlite {
             sqlite.database().close().await;
         }
@@ -95,14 +106,26 @@ impl Open {
 impl Alone {
     async fn open(&self, folder: &Path) -> Result<Open> {
         let (sqlite, inner): (_, Arc<dyn Journal>) = match self.backend {
-            Backend::Sqlite => {
+            Backend::Sqlite | Backend::Sealed => {
                 let sqlite = SqliteJournal::open(folder.join("journal.db"), Options::default()).await?;
                 (Some(sqlite.clone()), Arc::new(sqlite))
             }
             Backend::Memory => (None, Arc::new(MemoryJournal::new())),
         };
-        let journal = Arc::new(GroupCommit::new(inner, GroupCommitSettings::default()));
-        Ok(Open { journal, sqlite })
+        let group = GroupCommit::new(inner, GroupCommitSettings::default());
+        let mut open = Open { journal: Arc::new(group.clone()), group, keys: None, sqlite };
+        if let (Backend::Sealed, Some(sqlite)) = (self.backend, &open.sqlite) {
+            let ring = folder.join("ring.json");
+            if !ring.exists() {
+                std::fs::write(&ring, Ring::generate()?.to_json().as_bytes())?;
+            }
+            let records: Arc<dyn Records> = Arc::new(sqlite.clone());
+            let masters = RingKeys::open(&[KeySource::File(ring)], &*records).await?;
+            let keys = DataKeys::open(records, Arc::new(masters), DataKeyOptions::default()).await?;
+            let journal = SealedJournal::open(open.journal, keys.clone(), SealedOptions::default()).await?;
+            (open.journal, open.keys) = (Arc::new(journal), Some(keys));
+        }
+        Ok(open)
     }
 }
 
@@ -110,7 +133,7 @@ impl Alone {
 type Ids = [(PersistenceId, Mutex<SeqNr>)];
 
 /// Appends a load's events from as many tasks as may be in flight; nanoseconds of each append.
-async fn append(journal: &Arc<GroupCommit>, load: &Load) -> Result<Histogram<u64>> {
+async fn append(journal: &Arc<dyn Journal>, load: &Load) -> Result<Histogram<u64>> {
     let ids: Arc<Ids> = ids(load)?.into_iter().map(|id| (id, Mutex::new(SeqNr::ZERO))).collect();
     let template = template(&ids[0].0)?;
     let (next, events) = (Arc::new(AtomicU32::new(0)), load.events());
@@ -166,7 +189,7 @@ async fn append(journal: &Arc<GroupCommit>, load: &Load) -> Result<Histogram<u64
 }
 
 /// Claims and replays all ids at once, decoding payloads; how many events came.
-async fn replay(journal: &Arc<GroupCommit>, load: &Load) -> Result<u32> {
+async fn replay(journal: &Arc<dyn Journal>, load: &Load) -> Result<u32> {
     let mut replays = JoinSet::new();
     for id in ids(load)? {
         let journal = Arc::clone(journal);

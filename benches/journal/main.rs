@@ -1,4 +1,5 @@
-//! The journal alone, without actors: `GroupCommit` around a `SqliteJournal` beside what SQLite does with the same bytes.
+//! The journal alone, without actors: `GroupCommit` around a `SqliteJournal` beside what SQLite does with the same bytes, and the
+//! same behind keys.
 //!
 //! `cargo bench --package annals --bench journal` prints a line a scenario; `-- --help` says what else it does. The
 //! scenarios and the limit are those of `benches/engine`; docs/performance.md says how to read the result.
@@ -49,7 +50,7 @@ struct Options {
     #[arg(long, default_value_t = 5)]
     runs: usize,
     /// Only this contestant, and no warm-up: for profilers and for counting system calls.
-    #[arg(long, value_parser = ["sqlite", "memory", "raw"])]
+    #[arg(long, value_parser = ["sqlite", "sealed", "memory", "raw"])]
     only: Option<String>,
     /// Where the files are written; default: beside the build.
     #[arg(long)]
@@ -68,9 +69,9 @@ fn main() -> Result<()> {
     let runtime = Arc::new(runtime);
     let commits = commits::Commits::listen()?;
     let alone = |backend| Alone { backend, runtime: Arc::clone(&runtime), commits: commits.clone() };
-    let (sqlite, memory) = (alone(Backend::Sqlite), alone(Backend::Memory));
+    let (sqlite, sealed, memory) = (alone(Backend::Sqlite), alone(Backend::Sealed), alone(Backend::Memory));
     // The order matters: the limit commits as many rows at a time as the journal did before.
-    let all: [&dyn Contestant; 3] = [&sqlite, &Raw, &memory];
+    let all: [&dyn Contestant; 4] = [&sqlite, &Raw, &memory, &sealed];
     let contestants: Vec<&dyn Contestant> = all
         .into_iter()
         .filter(|contestant| options.only.as_deref().is_none_or(|only| only == contestant.name()))
@@ -140,13 +141,19 @@ fn print(
     rates: &[Vec<f64>],
     latencies: &[Histogram<u64>],
 ) {
-    let limit = contestants.iter().position(|contestant| contestant.name() == LIMIT);
+    let place = |name| contestants.iter().position(|contestant| contestant.name() == name);
+    let (limit, plain) = (place(LIMIT), place(Backend::Sqlite.name()));
     for ((contestant, values), latencies) in contestants.iter().zip(rates).zip(latencies) {
         let Some(Summary { median, min, max }) = Summary::of(values) else { continue };
         let ratio = limit.and_then(|limit| Summary::of(&ratios(values, &rates[limit])));
         let ratio = ratio.map_or_else(String::new, |ratio| {
             format!("{:.2} of raw ({:.2} to {:.2})", ratio.median, ratio.min, ratio.max)
         });
+        let of_plain = plain.filter(|_| contestant.name() == Backend::Sealed.name());
+        let ratio = match of_plain.and_then(|plain| Summary::of(&ratios(values, &rates[plain]))) {
+            None => ratio,
+            Some(of) => format!("{ratio}, {:.2} of sqlite ({:.2} to {:.2})", of.median, of.min, of.max),
+        };
         let [p50, p99] = [0.5, 0.99].map(|quantile| latencies.value_at_quantile(quantile) / 1_000);
         println!(
             "{:<3} {:<7} {median:>10.0} events/s ({min:.0} to {max:.0})  p50 {p50} us, p99 {p99} us  {ratio}",
