@@ -89,6 +89,7 @@ async fn a_file_of_the_first_version_goes_on() {
     let conn = Connection::open(&path).unwrap();
     conn.execute_batch(
         "DROP TABLE marks;
+         ALTER TABLE events DROP COLUMN mark;
          ALTER TABLE streams RENAME COLUMN known_head TO head;
          UPDATE streams SET head = 3;
          UPDATE annals_schema SET version = 1 WHERE component = 'journal'",

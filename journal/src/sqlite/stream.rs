@@ -21,7 +21,9 @@ impl Stream {
     /// events'; what the row knew of the head when it was last written tells whether events are missing.
     pub(super) const FIND: &'static str = "\
         SELECT id, max(known_head, coalesce((SELECT max(seq) FROM events WHERE stream = streams.id), 0)),
-            epoch, activation, deleted_to, (SELECT mark FROM marks WHERE stream = streams.id)
+            epoch, activation, deleted_to,
+            coalesce((SELECT mark FROM events WHERE stream = streams.id ORDER BY seq DESC LIMIT 1),
+                (SELECT mark FROM marks WHERE stream = streams.id))
         FROM streams WHERE persistence_id = ?";
 
     /// The same with the statement at hand, for many ids.

@@ -10,7 +10,7 @@ use super::Schema;
 /// - `streams` is where tokens and deletions are kept for ever. `known_head` is the head when the row was last written, by a claim, the first
 ///   append under a token, or a deletion: the head is that or the highest `seq`, whichever is higher. An append under the token
 ///   of the row writes nothing here.
-/// - `marks` has a row for each id that was ever given a mark.
+/// - `mark` of an id's newest event is the id's. `marks` has those of ids that were given one before they had an event.
 /// - `record_revisions` has one row: the last revision that any record was given.
 pub(super) const TABLES: Schema = Schema {
     component: "journal",
@@ -49,6 +49,8 @@ INSERT INTO record_revisions (last) VALUES (0);",
         // Appends stopped writing it: a build that takes it for the head must not open the file.
         "ALTER TABLE streams RENAME COLUMN head TO known_head;",
         // An older build would append without moving them.
-        "CREATE TABLE marks (stream INTEGER PRIMARY KEY, mark BLOB NOT NULL) STRICT;",
+        "\
+ALTER TABLE events ADD COLUMN mark BLOB;
+CREATE TABLE marks (stream INTEGER PRIMARY KEY, mark BLOB NOT NULL) STRICT;",
     ],
 };

@@ -31,7 +31,7 @@ pub(super) fn write(
         answers.push(answer);
     }
     insert_events(conn, &list.rows)?;
-    marks::put(conn, list.marks)?;
+    list.marks.into_iter().try_for_each(|(stream, mark)| marks::put(conn, stream, mark))?;
     Ok(answers)
 }
 
@@ -41,7 +41,7 @@ struct List<'a> {
     heads: &'a mut Heads,
     find: CachedStatement<'a>,
     rows: Vec<EventRow<'a>>,
-    /// Rows of `streams` with the marks that they get, oldest first.
+    /// Rows of `streams` with the marks that they get without an event behind it, oldest first.
     marks: Vec<(i64, Mark)>,
 }
 
@@ -51,6 +51,8 @@ struct EventRow<'a> {
     seq_nr: SeqNr,
     slice: Slice,
     event: &'a EncodedEvent,
+    /// Of an append's last event: the id's.
+    mark: Option<Mark>,
 }
 
 impl<'a> List<'a> {
@@ -95,7 +97,8 @@ impl<'a> List<'a> {
             EncodedKind::Mark(change) if head.token == token => match changed(id, head, Some(*change)) {
                 Ok(mark) => {
                     let head = Head { mark, ..head };
-                    self.set(id, known, head)?;
+                    let stream = self.set(id, known, head)?;
+                    self.marks.extend(mark.map(|mark| (stream.id, mark)));
                     Ok(Ok(head))
                 }
                 Err(conflict) => Ok(Err(conflict)),
@@ -106,7 +109,7 @@ impl<'a> List<'a> {
         }
     }
 
-    /// Moves the head. The row is written for a new id and for a new token, that of the mark for a new mark; the events say the rest.
+    /// Moves the head. The row is written for a new id and for a new token; the events say the rest.
     fn set(&mut self, id: &PersistenceId, known: Option<Stream>, head: Head) -> rusqlite::Result<Stream> {
         let stream = match known {
             None => Stream::insert(self.conn, id, head)?,
@@ -118,9 +121,6 @@ impl<'a> List<'a> {
                 stream
             }
         };
-        if let Some(mark) = head.mark.filter(|_| known.is_none_or(|known| known.head.mark != head.mark)) {
-            self.marks.push((stream.id, mark));
-        }
         self.heads.put(id, stream);
         Ok(stream)
     }
@@ -129,8 +129,14 @@ impl<'a> List<'a> {
         let mut seq_nr = before;
         self.rows.extend(events.iter().map(|event| {
             seq_nr = seq_nr.next();
-            EventRow { stream: stream.id, seq_nr, slice, event }
+            EventRow { stream: stream.id, seq_nr, slice, event, mark: None }
         }));
+        if let Some(mark) = stream.head.mark
+            && let Some(last) = self.rows.last_mut()
+        {
+            last.mark = Some(mark);
+            self.marks.retain(|(changed, _)| *changed != stream.id);
+        }
     }
 }
 
@@ -149,18 +155,26 @@ fn changed(id: &PersistenceId, head: Head, change: Option<MarkChange>) -> Result
 
 /// Inserts events in their order, many with one statement where there are many.
 fn insert_events(conn: &Connection, rows: &[EventRow<'_>]) -> rusqlite::Result<()> {
+    let marked = rows.iter().any(|row| row.mark.is_some());
+    let (one, many_sql) =
+        if marked { (INSERT_ONE_MARKED, &INSERT_MANY_MARKED) } else { (INSERT_ONE, &INSERT_MANY) };
     let (many, rest) = rows.as_chunks::<ROWS_A_STATEMENT>();
     if !many.is_empty() {
-        let mut insert = conn.prepare_cached(&INSERT_MANY)?;
+        let mut insert = conn.prepare_cached(many_sql)?;
         for rows in many {
-            insert_with(conn, &mut insert, rows)?;
+            insert_with(conn, &mut insert, rows, marked)?;
         }
     }
-    let mut insert = conn.prepare_cached(INSERT_ONE)?;
-    rest.chunks(1).try_for_each(|row| insert_with(conn, &mut insert, row))
+    let mut insert = conn.prepare_cached(one)?;
+    rest.chunks(1).try_for_each(|row| insert_with(conn, &mut insert, row, marked))
 }
 
-fn insert_with(conn: &Connection, insert: &mut Statement<'_>, rows: &[EventRow<'_>]) -> rusqlite::Result<()> {
+fn insert_with(
+    conn: &Connection,
+    insert: &mut Statement<'_>,
+    rows: &[EventRow<'_>],
+    marked: bool,
+) -> rusqlite::Result<()> {
     let mut parameters = 1..;
     let mut next = || parameters.next().unwrap_or_default();
     for row in rows {
@@ -168,6 +182,9 @@ fn insert_with(conn: &Connection, insert: &mut Statement<'_>, rows: &[EventRow<'
         insert.raw_bind_parameter(next(), stored_seq_nr(row.seq_nr))?;
         insert.raw_bind_parameter(next(), row.slice.number())?;
         insert.raw_bind_parameter(next(), row.event.bytes.as_ref())?;
+        if marked {
+            insert.raw_bind_parameter(next(), row.mark.as_ref().map(|mark| mark.as_bytes().as_slice()))?;
+        }
     }
     insert.raw_execute()?;
     // Rows of one statement are numbered one after the other: nobody else inserts.
@@ -190,5 +207,9 @@ pub(super) fn insert_tags(conn: &Connection, ordering: i64, tags: &[Tag]) -> rus
 const INSERT_ONE: &str = "INSERT OR FAIL INTO events (stream, seq, slice, envelope) VALUES (?, ?, ?, ?)";
 static INSERT_MANY: LazyLock<String> =
     LazyLock::new(|| format!("{INSERT_ONE}{}", ", (?, ?, ?, ?)".repeat(ROWS_A_STATEMENT - 1)));
+const INSERT_ONE_MARKED: &str =
+    "INSERT OR FAIL INTO events (stream, seq, slice, envelope, mark) VALUES (?, ?, ?, ?, ?)";
+static INSERT_MANY_MARKED: LazyLock<String> =
+    LazyLock::new(|| format!("{INSERT_ONE_MARKED}{}", ", (?, ?, ?, ?, ?)".repeat(ROWS_A_STATEMENT - 1)));
 /// From here on a longer statement gains nothing; most commits under load are as long.
 const ROWS_A_STATEMENT: usize = 16;
