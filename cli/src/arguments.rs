@@ -18,6 +18,7 @@ pub(crate) enum Command {
     Export(export::Args),
     Import(import::Args),
     Verify(verify::Args),
+    Schema(schema::Args),
     Keys(keys::Args),
     Schema(schema::Args),
 }

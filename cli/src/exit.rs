@@ -59,6 +59,7 @@ async fn perform(command: Command) -> anyhow::Result<Exit> {
         Command::Export(args) => export::run(args).await,
         Command::Import(args) => import::run(args).await,
         Command::Verify(args) => verify::run(args).await,
+        Command::Schema(args) => schema::run(args).await,
         Command::Keys(args) => keys::run(args).await,
         Command::Schema(args) => schema::run(args).await,
     }

@@ -53,6 +53,7 @@ fn every_command_and_exit_code_is_on_the_page() {
         "keys generate",
         "keys rotate",
         "keys status",
+        "schema",
         "schema hold",
         "schema release",
     ] {

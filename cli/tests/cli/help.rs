@@ -37,6 +37,7 @@ fn every_command_says_what_it_does_with_an_example_and_its_exit_codes() {
         "export",
         "import",
         "verify",
+        "schema",
         "keys",
         "keys generate",
         "keys rotate",

@@ -19,3 +19,4 @@ mod rotating;
 mod schema;
 mod terminal;
 mod verifying;
+mod versions;
