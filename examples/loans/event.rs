@@ -1,10 +1,15 @@
 //! What can happen to a loan application, and how a row of a log says it.
+//!
+//! The first version had an event for each stage of an offer, and an application's amount was an attribute of its case, as the log has it.
+//! What it stored is read by the steps below; `v1.jsonl` is a journal of it.
 
 use std::fmt;
 
 use annals::migrations::{Event, SchemaName};
 use serde::{Deserialize, Serialize};
 
+use crate::money::Money;
+use crate::offers::Stage;
 use crate::work_item::WorkItem;
 use crate::xes::{Attributes, Row};
 
@@ -17,7 +22,13 @@ pub(crate) enum LoanEvent {
     },
 
     // The application.
-    Submitted(Fact),
+    #[event(version = 2, from(1 => Submission::of), to(1 => |new: Submission| new.fact))]
+    Submitted {
+        /// What is asked for, when the log says it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        amount: Option<Money>,
+        fact: Fact,
+    },
     PartlySubmitted(Fact),
     PreAccepted(Fact),
     Accepted(Fact),
@@ -28,14 +39,20 @@ pub(crate) enum LoanEvent {
     Declined(Fact),
     Cancelled(Fact),
 
-    // Its offers. The log does not say which one.
-    OfferSelected(Fact),
-    OfferCreated(Fact),
-    OfferSent(Fact),
-    OfferSentBack(Fact),
-    OfferAccepted(Fact),
-    OfferDeclined(Fact),
-    OfferCancelled(Fact),
+    /// One of its offers has come to a stage. The log does not say which one.
+    #[event(from(
+        ("loan.offer-selected", 1) => |fact: Fact| LoanEvent::Offer { stage: Stage::Selected, fact },
+        ("loan.offer-created", 1) => |fact: Fact| LoanEvent::Offer { stage: Stage::Created, fact },
+        ("loan.offer-sent", 1) => |fact: Fact| LoanEvent::Offer { stage: Stage::Sent, fact },
+        ("loan.offer-sent-back", 1) => |fact: Fact| LoanEvent::Offer { stage: Stage::SentBack, fact },
+        ("loan.offer-accepted", 1) => |fact: Fact| LoanEvent::Offer { stage: Stage::Accepted, fact },
+        ("loan.offer-declined", 1) => |fact: Fact| LoanEvent::Offer { stage: Stage::Declined, fact },
+        ("loan.offer-cancelled", 1) => |fact: Fact| LoanEvent::Offer { stage: Stage::Cancelled, fact },
+    ))]
+    Offer {
+        stage: Stage,
+        fact: Fact,
+    },
 
     // The work on it.
     WorkScheduled {
@@ -76,6 +93,20 @@ pub(crate) struct Fact {
     pub(crate) case: Option<CaseFile>,
 }
 
+/// What is stored of [`LoanEvent::Submitted`], for the steps from and to its first version, which was the fact alone.
+#[derive(Debug, Serialize, Deserialize)]
+struct Submission {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    amount: Option<Money>,
+    fact: Fact,
+}
+
+impl Submission {
+    fn of(fact: Fact) -> Self {
+        Self { amount: fact.case.as_ref().and_then(CaseFile::amount), fact }
+    }
+}
+
 /// What a log says about a case as a whole.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct CaseFile {
@@ -85,7 +116,19 @@ pub(crate) struct CaseFile {
     pub(crate) attributes: Attributes,
 }
 
+impl CaseFile {
+    /// What is asked for: the log has it in whole euros, or with cents.
+    pub(crate) fn amount(&self) -> Option<Money> {
+        Money::euros(self.attributes.get("AMOUNT_REQ")?)
+    }
+}
+
 impl LoanEvent {
+    fn submitted(fact: Fact) -> Self {
+        let Submission { amount, fact } = Submission::of(fact);
+        Self::Submitted { amount, fact }
+    }
+
     /// What a row says.
     pub(crate) fn of(row: Row, case: Option<CaseFile>) -> Self {
         let Row { activity, transition, at, by, attributes } = row;
@@ -104,7 +147,7 @@ impl LoanEvent {
     pub(crate) fn fact(&self) -> Option<&Fact> {
         match self {
             Self::Opened { .. } => None,
-            Self::Submitted(fact)
+            Self::Submitted { fact, .. }
             | Self::PartlySubmitted(fact)
             | Self::PreAccepted(fact)
             | Self::Accepted(fact)
@@ -114,13 +157,7 @@ impl LoanEvent {
             | Self::Activated(fact)
             | Self::Declined(fact)
             | Self::Cancelled(fact)
-            | Self::OfferSelected(fact)
-            | Self::OfferCreated(fact)
-            | Self::OfferSent(fact)
-            | Self::OfferSentBack(fact)
-            | Self::OfferAccepted(fact)
-            | Self::OfferDeclined(fact)
-            | Self::OfferCancelled(fact)
+            | Self::Offer { fact, .. }
             | Self::WorkScheduled { fact, .. }
             | Self::WorkStarted { fact, .. }
             | Self::WorkCompleted { fact, .. }
@@ -133,6 +170,7 @@ impl fmt::Display for LoanEvent {
     /// The name under which it is stored, and what it is about.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Offer { stage, .. } => write!(f, "offer {stage}"),
             Self::WorkScheduled { item, .. } => write!(f, "work scheduled: {item}"),
             Self::WorkStarted { item, .. } => write!(f, "work started: {item}"),
             Self::WorkCompleted { item, .. } => write!(f, "work completed: {item}"),
@@ -177,7 +215,7 @@ impl Known {
             return Some(Self::Work(item, transition));
         }
         let step: fn(Fact) -> LoanEvent = match activity {
-            "A_SUBMITTED" => LoanEvent::Submitted,
+            "A_SUBMITTED" => LoanEvent::submitted,
             "A_PARTLYSUBMITTED" => LoanEvent::PartlySubmitted,
             "A_PREACCEPTED" => LoanEvent::PreAccepted,
             "A_ACCEPTED" => LoanEvent::Accepted,
@@ -187,13 +225,13 @@ impl Known {
             "A_ACTIVATED" => LoanEvent::Activated,
             "A_DECLINED" => LoanEvent::Declined,
             "A_CANCELLED" => LoanEvent::Cancelled,
-            "O_SELECTED" => LoanEvent::OfferSelected,
-            "O_CREATED" => LoanEvent::OfferCreated,
-            "O_SENT" => LoanEvent::OfferSent,
-            "O_SENT_BACK" => LoanEvent::OfferSentBack,
-            "O_ACCEPTED" => LoanEvent::OfferAccepted,
-            "O_DECLINED" => LoanEvent::OfferDeclined,
-            "O_CANCELLED" => LoanEvent::OfferCancelled,
+            "O_SELECTED" => |fact| LoanEvent::Offer { stage: Stage::Selected, fact },
+            "O_CREATED" => |fact| LoanEvent::Offer { stage: Stage::Created, fact },
+            "O_SENT" => |fact| LoanEvent::Offer { stage: Stage::Sent, fact },
+            "O_SENT_BACK" => |fact| LoanEvent::Offer { stage: Stage::SentBack, fact },
+            "O_ACCEPTED" => |fact| LoanEvent::Offer { stage: Stage::Accepted, fact },
+            "O_DECLINED" => |fact| LoanEvent::Offer { stage: Stage::Declined, fact },
+            "O_CANCELLED" => |fact| LoanEvent::Offer { stage: Stage::Cancelled, fact },
             _ => return None,
         };
         matches!(transition, Transition::Completed).then_some(Self::Step(step))
@@ -202,6 +240,9 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
+    use annals::journal::Manifest;
+    use annals::migrations::{EventAdapter as _, Form, KindAdapter};
+
     use super::*;
 
     fn row(activity: &str, transition: Option<&str>) -> LoanEvent {
@@ -226,6 +267,20 @@ mod tests {
             r#"{"item":"validate-application","fact":{"at":"2011-10-01T00:38:44.546+02:00"}}"#
         );
         assert_eq!(LoanEvent::decode(started.schema(), &payload).unwrap(), started);
+    }
+
+    #[test]
+    fn what_the_first_version_stored_is_read_and_written_for_it_as_it_was() {
+        let adapter = KindAdapter::<LoanEvent>::new("loan").unwrap();
+        let older = |manifest: &str| Form::new(Manifest::new(manifest).unwrap(), 1);
+        let case = CaseFile { name: None, attributes: [("AMOUNT_REQ".to_owned(), "20000".into())].into() };
+        let fact = Fact { case: Some(case), ..Fact::default() };
+        let submitted = LoanEvent::submitted(fact.clone());
+        let LoanEvent::Submitted { amount, .. } = &submitted else { panic!("{submitted:?}") };
+        assert_eq!(amount.as_ref().unwrap().to_string(), "20000.00 EUR");
+        let stored = adapter.to_journal_as(&submitted, &older("loan.submitted")).unwrap();
+        let first: Fact = serde_json::from_slice(&stored.payload).unwrap();
+        assert_eq!(first, fact, "the first version is the fact alone");
     }
 
     #[test]

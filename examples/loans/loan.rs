@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use annals::migrations::{self, Migrations};
 use annals::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::event::{CaseFile, LoanEvent};
+use crate::money::Money;
 use crate::offers::{Offers, Stage};
 use crate::work_item::WorkItem;
 use crate::xes::Row;
@@ -19,6 +21,9 @@ pub(crate) struct Loan {
     /// Whether the log has the case, which it may have without rows.
     pub(crate) known: bool,
     pub(crate) case: CaseFile,
+    /// What is asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) amount: Option<Money>,
     pub(crate) step: Option<Step>,
     pub(crate) outcome: Outcome,
     pub(crate) offers: Offers,
@@ -67,6 +72,8 @@ pub(crate) struct Work {
 
 impl PersistentActor for Loan {
     const KIND: &'static str = "loan";
+    // 2: the amount.
+    const STATE_VERSION: u32 = 2;
     type Event = LoanEvent;
     type Commands = (Record, Open, Show);
 
@@ -75,7 +82,7 @@ impl PersistentActor for Loan {
         if let Some(fact) = event.fact() {
             self.rows += 1;
             if let Some(case) = &fact.case {
-                self.case = case.clone();
+                self.open(case);
             }
             if self.first_at.is_none() {
                 self.first_at.clone_from(&fact.at);
@@ -85,8 +92,13 @@ impl PersistentActor for Loan {
             }
         }
         match event {
-            LoanEvent::Opened { case } => self.case = case.clone(),
-            LoanEvent::Submitted(_) => self.step = Some(Step::Submitted),
+            LoanEvent::Opened { case } => self.open(case),
+            LoanEvent::Submitted { amount, .. } => {
+                self.step = Some(Step::Submitted);
+                if amount.is_some() {
+                    self.amount.clone_from(amount);
+                }
+            }
             LoanEvent::PartlySubmitted(_) => self.step = Some(Step::PartlySubmitted),
             LoanEvent::PreAccepted(_) => self.step = Some(Step::PreAccepted),
             LoanEvent::Accepted(_) => self.step = Some(Step::Accepted),
@@ -96,22 +108,34 @@ impl PersistentActor for Loan {
             LoanEvent::Approved(_) => self.end(Step::Approved, Outcome::Approved),
             LoanEvent::Declined(_) => self.end(Step::Declined, Outcome::Declined),
             LoanEvent::Cancelled(_) => self.end(Step::Cancelled, Outcome::Cancelled),
-            LoanEvent::OfferSelected(_) => self.offers.select(),
-            LoanEvent::OfferCreated(_) => self.offers.advance(Stage::Created),
-            LoanEvent::OfferSent(_) => self.offers.advance(Stage::Sent),
-            LoanEvent::OfferSentBack(_) => self.offers.advance(Stage::SentBack),
-            LoanEvent::OfferAccepted(_) => self.offers.advance(Stage::Accepted),
-            LoanEvent::OfferDeclined(_) => self.offers.advance(Stage::Declined),
-            LoanEvent::OfferCancelled(_) => self.offers.advance(Stage::Cancelled),
+            LoanEvent::Offer { stage: Stage::Selected, .. } => self.offers.select(),
+            LoanEvent::Offer { stage, .. } => self.offers.advance(*stage),
             LoanEvent::WorkScheduled { item, .. } => self.work.entry(*item).or_default().scheduled += 1,
             LoanEvent::WorkStarted { item, .. } => self.work.entry(*item).or_default().started += 1,
             LoanEvent::WorkCompleted { item, .. } => self.work.entry(*item).or_default().completed += 1,
             LoanEvent::Recorded { .. } => self.other += 1,
         }
     }
+
+    fn state_migrations() -> Migrations<Self> {
+        let amount = migrations::Step::fields(|fields| {
+            let case = fields.get("case").cloned().unwrap_or_default();
+            if let Some(amount) = serde_json::from_value::<CaseFile>(case)?.amount() {
+                fields.insert("amount".into(), serde_json::to_value(amount)?);
+            }
+            Ok::<_, serde_json::Error>(())
+        });
+        let without = migrations::Step::remove_field("amount");
+        Migrations::new().up("state", 1, amount).down("state", 1, without)
+    }
 }
 
 impl Loan {
+    fn open(&mut self, case: &CaseFile) {
+        self.case = case.clone();
+        self.amount = case.amount();
+    }
+
     fn end(&mut self, step: Step, outcome: Outcome) {
         self.step = Some(step);
         self.outcome = outcome;

@@ -12,7 +12,8 @@
 //! | file | what |
 //! |---|---|
 //! | `loan.rs` | the aggregate: state, commands, decisions |
-//! | `event.rs`, `offers.rs`, `work_item.rs` | what can happen to it |
+//! | `event.rs`, `offers.rs`, `work_item.rs`, `money.rs` | what can happen to it |
+//! | `v1.jsonl`, `schemas.lock` | what the first version stored; what this one stores and reads |
 //! | `xes.rs` | reads a log, one case at a time |
 //! | `import.rs`, `replay.rs`, `show.rs` | the three commands |
 
@@ -31,6 +32,7 @@ mod event;
 mod import;
 mod insist;
 mod loan;
+mod money;
 mod offers;
 mod replay;
 mod show;

@@ -77,6 +77,9 @@ fn summary(case: &str, loan: &Loan) -> Result<String, std::fmt::Error> {
         writeln!(out, "name     {name}")?;
     }
     writeln!(out, "outcome  {}", loan.outcome)?;
+    if let Some(amount) = &loan.amount {
+        writeln!(out, "amount   {amount}")?;
+    }
     if let Some(step) = loan.step {
         writeln!(out, "step     {step}")?;
     }

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -27,9 +27,24 @@ pub(crate) fn example(name: &'static str) -> PathBuf {
     profile.join("examples").join(name)
 }
 
+/// The binary of the command line, built as [`example`]s are.
+pub(crate) fn annals() -> PathBuf {
+    static BUILT: Once = Once::new();
+    let test = std::env::current_exe().unwrap();
+    let profile = test.parent().and_then(Path::parent).unwrap();
+    let chosen = std::env::var("ANNALS_EXAMPLE_FLAGS").is_ok_and(|flags| flags.contains("--workspace"));
+    let package: &[&str] = if chosen { &[] } else { &["--package", "annals-cli"] };
+    BUILT.call_once(|| cargo_build(&[package, &["--bin", "annals"]].concat(), profile));
+    profile.join("annals")
+}
+
 fn build(name: &str, profile: &Path) {
+    cargo_build(&["--example", name], profile);
+}
+
+fn cargo_build(what: &[&str], profile: &Path) {
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--example", name]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    cargo.args(["build", "--quiet"]).args(what).current_dir(env!("CARGO_MANIFEST_DIR"));
     cargo.arg("--target-dir").arg(profile.parent().unwrap());
     if !profile.ends_with("debug") {
         cargo.arg("--profile").arg(profile.file_name().unwrap());

@@ -15,6 +15,7 @@ mod example;
 mod http_client;
 mod line_process;
 mod loans;
+mod loans_v2;
 mod own_writes;
 mod reminders_kill;
 mod rollout;
