@@ -1,6 +1,6 @@
 use clap::{Parser, Subcommand};
 
-use crate::{events, export, import, inspect, keys, schema, verify};
+use crate::{events, export, import, inspect, keys, migrate, schema, verify};
 
 /// Looks at a journal of Annals, moves it, and checks it.
 #[derive(Debug, Parser)]
@@ -19,8 +19,8 @@ pub(crate) enum Command {
     Import(import::Args),
     Verify(verify::Args),
     Schema(schema::Args),
+    Migrate(migrate::Args),
     Keys(keys::Args),
-    Schema(schema::Args),
 }
 
 const EXIT_CODES: &str = "\

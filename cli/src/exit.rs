@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
 
 use crate::arguments::{Arguments, Command};
-use crate::{events, export, import, inspect, keys, schema, verify};
+use crate::{events, export, import, inspect, keys, migrate, schema, verify};
 
 /// How a command ended that could be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,8 +60,8 @@ async fn perform(command: Command) -> anyhow::Result<Exit> {
         Command::Import(args) => import::run(args).await,
         Command::Verify(args) => verify::run(args).await,
         Command::Schema(args) => schema::run(args).await,
+        Command::Migrate(args) => migrate::run(args).await,
         Command::Keys(args) => keys::run(args).await,
-        Command::Schema(args) => schema::run(args).await,
     }
 }
 

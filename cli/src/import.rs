@@ -8,9 +8,11 @@ use annals_journal::json_lines::{self, LineItem};
 use annals_journal::{PersistenceId, SeqNr};
 use anyhow::Context as _;
 use serde::Serialize;
+use tokio::sync::mpsc::Receiver;
 
 use self::entity::{Entity, Next};
-use self::input::{Input, Line};
+use self::input::Input;
+pub(crate) use self::input::Line;
 use self::writer::Writer;
 use crate::console::{Progress, print, print_json};
 use crate::exit::Exit;
@@ -64,10 +66,31 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
 
 async fn import(args: &Args, stores: &Stores, input: Input) -> anyhow::Result<Exit> {
     let progress = Progress::through_bytes(input.length());
+    let name = input.name().to_owned();
+    write(stores, input.into_lines()?, &name, progress, args.json).await
+}
+
+/// Writes lines as those of an export, whoever has made them, and tells what came of it.
+pub(crate) async fn write_lines(
+    stores: &Stores,
+    lines: Receiver<anyhow::Result<Line>>,
+    name: &str,
+    json: bool,
+) -> anyhow::Result<Exit> {
+    write(stores, lines, name, Progress::towards(None, "bytes"), json).await
+}
+
+async fn write(
+    stores: &Stores,
+    lines: Receiver<anyhow::Result<Line>>,
+    name: &str,
+    progress: Progress,
+    json: bool,
+) -> anyhow::Result<Exit> {
     let watermarks = Watermarks::enter(stores.records.clone(), "import").await?;
     let (writer, summary) = (Writer::new(stores), Summary::default());
     let mut import = Import { stores, watermarks, writer, current: None, progress, summary };
-    let read = import.lines(input).await;
+    let read = import.lines(lines, name).await;
     // What was read before a line that is no line is written all the same.
     let written = import.end().await;
     let Import { progress, summary, watermarks, .. } = import;
@@ -78,7 +101,7 @@ async fn import(args: &Args, stores: &Stores, input: Input) -> anyhow::Result<Ex
     }
     written.context(GOES_ON)?;
     read?;
-    if args.json {
+    if json {
         print_json(&summary)?
     } else {
         print(summary.text())?
@@ -96,9 +119,7 @@ struct Import<'a> {
 }
 
 impl Import<'_> {
-    async fn lines(&mut self, input: Input) -> anyhow::Result<()> {
-        let name = input.name().to_owned();
-        let mut lines = input.into_lines()?;
+    async fn lines(&mut self, mut lines: Receiver<anyhow::Result<Line>>, name: &str) -> anyhow::Result<()> {
         while let Some(line) = lines.recv().await {
             let Line { number, text, read } = line?;
             self.line(&text).await.with_context(|| format!("{name}, line {number}"))?;

@@ -1,5 +1,5 @@
 //! The command line of Annals: `annals inspect`, `events`, `export`, `import`, `verify`, `keys generate`,
-//! `keys rotate`, `keys status`, `schema`, `schema hold|release`.
+//! `keys rotate`, `keys status`, `schema`, `schema hold|release`, `migrate legacy`.
 //!
 //! One file a command. A command reads through the traits of the journal alone, so it works on every backend that a URL can
 //! name. What only looks at a journal opens it for reading only: nothing is created, claimed, migrated or written.
@@ -24,6 +24,7 @@ mod export;
 mod import;
 mod inspect;
 mod keys;
+mod migrate;
 mod schema;
 mod verify;
 

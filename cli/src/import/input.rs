@@ -119,11 +119,11 @@ impl Input {
 }
 
 /// A line that has something.
-pub(super) struct Line {
-    pub(super) number: u64,
-    pub(super) text: String,
+pub(crate) struct Line {
+    pub(crate) number: u64,
+    pub(crate) text: String,
     /// Bytes of the file that were read for it.
-    pub(super) read: u64,
+    pub(crate) read: u64,
 }
 
 /// Counts what is read.

@@ -54,6 +54,7 @@ fn every_command_and_exit_code_is_on_the_page() {
         "keys rotate",
         "keys status",
         "schema",
+        "migrate legacy",
         "schema hold",
         "schema release",
     ] {

@@ -38,6 +38,7 @@ fn every_command_says_what_it_does_with_an_example_and_its_exit_codes() {
         "import",
         "verify",
         "schema",
+        "migrate legacy",
         "keys",
         "keys generate",
         "keys rotate",

@@ -13,6 +13,7 @@ mod export_import;
 mod help;
 mod inspecting;
 mod keys;
+mod legacy;
 mod looking;
 mod masking;
 mod rotating;
