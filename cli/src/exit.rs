@@ -30,6 +30,11 @@ pub fn run(arguments: Arguments) -> ExitCode {
         .build()
         .map_err(anyhow::Error::from)
         .and_then(|runtime| runtime.block_on(until_interrupted(arguments.command)));
+    code(done)
+}
+
+/// Says what went wrong, and which code that is.
+pub(crate) fn code(done: anyhow::Result<Exit>) -> ExitCode {
     match done {
         Ok(Exit::Well) => ExitCode::SUCCESS,
         Ok(Exit::Found) => ExitCode::from(FOUND),

@@ -1,11 +1,12 @@
 //! The command line of Annals: `annals inspect`, `events`, `export`, `import`, `verify`, `keys generate`,
-//! `keys rotate`, `keys status`, `schema`, `schema hold|release`, `migrate legacy`.
+//! `keys rotate`, `keys status`, `schema`, `schema hold|release`, `migrate legacy`,
+//! `migrate copy`.
 //!
 //! One file a command. A command reads through the traits of the journal alone, so it works on every backend that a URL can
 //! name. What only looks at a journal opens it for reading only: nothing is created, claimed, migrated or written.
 //!
 //! ```text
-//!  arguments.rs ─▶ inspect.rs · events.rs · export.rs · import.rs · verify.rs · keys.rs · schema.rs ─▶ exit.rs
+//!  arguments.rs ─▶ inspect.rs · events.rs · export.rs · import.rs · verify.rs · keys.rs · schema.rs · migrate.rs ─▶ exit.rs
 //!                     │ stores.rs   opens what --journal names
 //!                     │ ids.rs      all ids, or those that were asked for, several at a time
 //!                     │ history.rs  an id's events, also behind what cannot be read

@@ -1,8 +1,9 @@
+mod copy;
 mod legacy;
 
 use crate::exit::Exit;
 
-/// Move a journal's events to where, or to how, they should be.
+/// Bring events into a journal, or a journal to another place.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
@@ -11,17 +12,20 @@ pub(crate) struct Args {
 }
 
 const EXAMPLE: &str = "\
-Example:
-  annals migrate legacy old.jsonl --mapping mapping.toml --journal sqlite://bank.db";
+Examples:
+  annals migrate legacy old.jsonl --mapping mapping.toml --journal sqlite://bank.db
+  annals migrate copy sqlite://bank.db sqlite://new.db";
 
 #[derive(Debug, clap::Subcommand)]
 #[allow(clippy::large_enum_variant, reason = "there is one, made once")]
 enum Action {
+    Copy(copy::Args),
     Legacy(legacy::Args),
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     match args.action {
+        Action::Copy(args) => Box::pin(copy::run(args)).await,
         Action::Legacy(args) => Box::pin(legacy::run(args)).await,
     }
 }

@@ -16,8 +16,7 @@ pub(crate) struct JournalArgs {
 impl JournalArgs {
     /// Opens what is there, to look at it: nothing is created or changed.
     pub(crate) async fn open_read_only(&self) -> anyhow::Result<Stores> {
-        let opened = self.journal.open_read_only().await;
-        self.stores(opened.with_context(|| self.failed())?).await
+        Stores::open_read_only(&self.journal, "--journal").await
     }
 
     /// Opens what is there, to change it; a journal that is not there is not made.
@@ -28,18 +27,7 @@ impl JournalArgs {
 
     /// Opens it, or creates it.
     pub(crate) async fn open(&self) -> anyhow::Result<Stores> {
-        let opened = self.journal.open().await;
-        self.stores(opened.with_context(|| self.failed())?).await
-    }
-
-    async fn stores(&self, opened: OpenJournal) -> anyhow::Result<Stores> {
-        let snapshots = open_beside(&opened).await.with_context(|| self.failed())?;
-        let OpenJournal { journal, records, database, .. } = opened;
-        Ok(Stores { journal, records, snapshots, database })
-    }
-
-    fn failed(&self) -> String {
-        format!("--journal {}", self.journal)
+        Stores::open(&self.journal, "--journal").await
     }
 }
 
@@ -53,6 +41,24 @@ pub(crate) struct Stores {
 }
 
 impl Stores {
+    /// Opens what is there, to look at it; `argument` is how the command line calls it.
+    pub(crate) async fn open_read_only(url: &JournalUrl, argument: &str) -> anyhow::Result<Self> {
+        let place = || format!("{argument} {url}");
+        Self::beside(url.open_read_only().await.with_context(place)?).await.with_context(place)
+    }
+
+    /// Opens it, or creates it.
+    pub(crate) async fn open(url: &JournalUrl, argument: &str) -> anyhow::Result<Self> {
+        let place = || format!("{argument} {url}");
+        Self::beside(url.open().await.with_context(place)?).await.with_context(place)
+    }
+
+    async fn beside(opened: OpenJournal) -> anyhow::Result<Self> {
+        let snapshots = open_beside(&opened).await?;
+        let OpenJournal { journal, records, database, .. } = opened;
+        Ok(Self { journal, records, snapshots, database })
+    }
+
     /// The SQLite file, when they are in one.
     pub(crate) fn database(&self) -> Option<&Database> {
         self.database.as_ref()
@@ -66,7 +72,7 @@ impl Stores {
     }
 }
 
-fn url(text: &str) -> Result<JournalUrl, String> {
+pub(crate) fn url(text: &str) -> Result<JournalUrl, String> {
     let url: JournalUrl = text.parse().map_err(|error| format!("{error}"))?;
     if url.is_memory() {
         return Err("a journal in memory is seen by its own process alone; name one on disk, such as sqlite://bank.db".into());

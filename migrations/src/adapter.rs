@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use annals_journal::Envelope;
 
 use crate::{AdaptError, Encoded, Form, ReadShape, Versions};
@@ -39,5 +41,27 @@ pub trait EventAdapter<E>: Send + Sync + 'static {
     /// leaves the payloads as they are hands on what the inner one says.
     fn shapes(&self) -> Vec<ReadShape> {
         Vec::new()
+    }
+}
+
+impl<E: 'static, A: EventAdapter<E> + ?Sized> EventAdapter<E> for Arc<A> {
+    fn to_journal(&self, event: &E) -> Result<Encoded, AdaptError> {
+        (**self).to_journal(event)
+    }
+
+    fn to_journal_as(&self, event: &E, form: &Form) -> Result<Encoded, AdaptError> {
+        (**self).to_journal_as(event, form)
+    }
+
+    fn from_journal(&self, stored: &Envelope, each: &mut dyn FnMut(E)) -> Result<(), AdaptError> {
+        (**self).from_journal(stored, each)
+    }
+
+    fn versions(&self) -> Vec<Versions> {
+        (**self).versions()
+    }
+
+    fn shapes(&self) -> Vec<ReadShape> {
+        (**self).shapes()
     }
 }

@@ -12,6 +12,8 @@
 //! While builds of several versions run, an [`Agreement`] says in which form each manifest is written; over the journal's records,
 //! processes come to it as [`Member`]s.
 //!
+//! A journal is brought to other versions by a [`rewrite::Sweep`], and into another journal by a [`copy::Copy`].
+//!
 //! This crate knows nothing of actors, and does no I/O but over the journal's traits.
 //!
 //! ```
@@ -79,6 +81,10 @@ pub use lock_file::{BreakReason, LockError, LockFile, SchemaBreak};
 mod registry;
 mod value_adapter;
 pub use registry::{DuplicateManifest, ManifestRegistry, Role};
+
+pub mod copy;
+mod pace;
+pub mod rewrite;
 
 mod error;
 pub use error::{AdaptError, CodecError, SchemaError};

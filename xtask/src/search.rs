@@ -48,6 +48,11 @@ pub(crate) const ALL: &[Search] = &[
         test: "after_kills_of_rotations_and_writers_everything_opens_under_the_new_key",
     },
     Search {
+        name: "cli: a copy of a journal that is killed while owners write",
+        file: "cli/tests/cli/copying_kill.rs",
+        test: "a_copy_that_is_killed_at_any_moment_hands_over_everything",
+    },
+    Search {
         name: "loans: killed while they are imported",
         file: "tests/stories/loans.rs",
         test: "an_import_that_is_killed_at_any_moment_ends_with_the_same_totals",

@@ -9,6 +9,7 @@ use annals_journal::{
     GroupCommit, GroupCommitSettings, InvalidName, Journal, JournalError, Manifest, Readers, WriterId,
     is_encrypted, next_epoch,
 };
+use annals_migrations::rewrite::Rewriter;
 use annals_migrations::{
     Announcement, DEFAULT_LEASE, DuplicateManifest, ManifestRegistry, MemberError, Role, SchemaError,
     UnreadableStored, Versions,
@@ -210,6 +211,15 @@ impl NodeBuilder {
         self
     }
 
+    /// What rewrites the events and snapshots of the kinds that are registered: for an application's own `migrate rewrite`.
+    ///
+    /// # Errors
+    /// [`StartError`], as [`NodeBuilder::start`] finds it in the registrations.
+    pub fn rewriter(&self) -> Result<Rewriter, StartError> {
+        check(&self.kinds)?;
+        self.kinds.iter().try_fold(Rewriter::new(), |rewriter, kind| kind.rewrite(rewriter))
+    }
+
     /// Checks the registrations, takes an epoch, registers with all others that use the journal, and starts.
     ///
     /// # Errors
@@ -397,6 +407,7 @@ trait Registration: Send {
     /// What it reads and writes.
     fn versions(&self) -> Result<[(Role, Vec<Versions>); 3], StartError>;
     fn register(&self, registry: &mut ManifestRegistry) -> Result<(), StartError>;
+    fn rewrite(&self, rewriter: Rewriter) -> Result<Rewriter, StartError>;
     fn open(self: Box<Self>, node: Arc<Shared>) -> Result<(TypeId, Box<dyn Any + Send + Sync>), StartError>;
 }
 
@@ -423,6 +434,10 @@ impl<A: PersistentActor> Registration for Kind<A> {
             registry.register(A::KIND, role, manifests)?;
         }
         Ok(())
+    }
+
+    fn rewrite(&self, rewriter: Rewriter) -> Result<Rewriter, StartError> {
+        Ok(rewriter.kind(A::KIND, self.adapter()?, Self::states()?))
     }
 
     fn open(self: Box<Self>, node: Arc<Shared>) -> Result<(TypeId, Box<dyn Any + Send + Sync>), StartError> {

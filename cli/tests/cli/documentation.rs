@@ -57,6 +57,7 @@ fn every_command_and_exit_code_is_on_the_page() {
         "migrate legacy",
         "schema hold",
         "schema release",
+        "migrate copy",
     ] {
         assert!(page.contains(&format!("`annals {name}")), "{name}");
     }

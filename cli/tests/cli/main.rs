@@ -7,6 +7,8 @@ mod program;
 mod sealed_bank;
 
 mod any_journal;
+mod copying;
+mod copying_kill;
 mod documentation;
 mod exit_codes;
 mod export_import;

@@ -1,0 +1,7 @@
+//! Histories of three versions of one kind, rewritten in place and copied elsewhere.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+mod copying;
+mod history;
+mod rewriting;
