@@ -5,7 +5,10 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+mod journal;
 mod time;
+
+pub use journal::{LegacyJournal, LegacyRows, LegacySource};
 
 /// How events that something else has stored, as plain JSON rows without an envelope, are events of Annals.
 ///

@@ -75,7 +75,9 @@ pub use negotiation::{
 mod written_forms;
 pub use written_forms::{Permission, Written, WrittenForms};
 mod legacy;
-pub use legacy::{LegacyError, LegacyEvent, LegacyMapping, LegacyName, TimeUnit};
+pub use legacy::{
+    LegacyError, LegacyEvent, LegacyJournal, LegacyMapping, LegacyName, LegacyRows, LegacySource, TimeUnit,
+};
 mod lock_file;
 pub use lock_file::{BreakReason, LockError, LockFile, SchemaBreak};
 mod registry;
