@@ -248,24 +248,14 @@ pub struct UnreadableStored {
 
 impl fmt::Display for UnreadableStored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mut newer, mut older) = (false, false);
         for (at, Unreadable { kind, manifest, stored, reads }) in self.unreadable.iter().enumerate() {
             let versions: Vec<String> = stored.iter().map(u32::to_string).collect();
             let (is, end) = if stored.len() == 1 { ("version", "is") } else { ("versions", "are") };
             let and = if at == 0 { "" } else { "; and " };
             write!(f, "{and}{is} {} of {manifest} (kind {kind:?}) {end} stored, ", versions.join(", "))?;
             write!(f, "and this build reads {} of it", read(reads))?;
-            let newest = reads.as_ref().map_or(0, |reads| *reads.end());
-            newer |= stored.iter().any(|version| *version > newest);
-            older |= stored.iter().any(|version| *version <= newest);
         }
         f.write_str(": start a build that reads them")?;
-        if newer {
-            f.write_str(", or bring the journal down with `annals migrate rewrite --to LOCKFILE`")?;
-        }
-        if older {
-            f.write_str(", or bring the journal up with that build's `annals migrate rewrite`")?;
-        }
         for unreadable in &self.unreadable {
             write!(f, ", or start with --allow-unreadable {}", unreadable.manifest)?;
         }
