@@ -87,6 +87,12 @@ async fn write(
     progress: Progress,
     json: bool,
 ) -> anyhow::Result<Exit> {
+    if annals_journal::is_encrypted(&*stores.records).await? {
+        anyhow::bail!(
+            "the journal is encrypted, and this command has no keys: what it wrote could be read on disk, and ids with sealed events would \
+             be unreadable behind it; write it through the application, which has the keys, or import into a new journal"
+        );
+    }
     let watermarks = Watermarks::enter(stores.records.clone(), "import").await?;
     let (writer, summary) = (Writer::new(stores), Summary::default());
     let mut import = Import { stores, watermarks, writer, current: None, progress, summary };

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::bank::{Account, balance, bank, files, pruned, pruned_bank};
 use crate::program::{annals, annals_reading, annals_with, command};
+use crate::sealed_bank::keyed;
 
 const BANK: [&str; 2] = ["--journal", "sqlite://bank.db"];
 const NEW: [&str; 2] = ["--journal", "sqlite://new.db"];
@@ -46,6 +47,22 @@ fn a_journal_moves_to_another_file_and_means_the_same_there() {
     assert_eq!(all("bank.db"), [45, 21, 6]);
     // A node that starts on it is not fenced by the tokens that came with the events.
     assert_eq!(all("new.db"), [45, 21, 6]);
+}
+
+#[test]
+fn nothing_is_written_in_the_clear_into_an_encrypted_journal() {
+    let home = bank();
+    let here = home.path();
+    fs::write(here.join("bank.jsonl"), export(here, BANK, &[])).unwrap();
+    annals(here, &["keys", "generate", "ring.json"]).exits(0);
+    let sealed = tempfile::tempdir().unwrap();
+    fs::copy(here.join("ring.json"), sealed.path().join("ring.json")).unwrap();
+    keyed(sealed.path(), "file:ring.json", 1);
+    let file = here.join("bank.jsonl");
+    annals(sealed.path(), &["import", file.to_str().unwrap(), BANK[0], BANK[1]])
+        .exits(3)
+        .says(&["the journal is encrypted", "through the application"]);
+    annals(sealed.path(), &["verify", BANK[0], BANK[1]]).exits(0).says(&["0 ids, 0 events"]);
 }
 
 #[test]
