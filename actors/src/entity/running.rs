@@ -1,12 +1,9 @@
-use std::any::Any;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use annals_journal::{AtomicWrite, Envelope, EventDigest, SeqNr, Tag, Timestamp, Token, Write};
-use annals_migrations::{Encoded, Permission, Written};
+use annals_journal::{AtomicWrite, Envelope, EventDigest, SeqNr, Timestamp, Token, Write};
 use annals_snapshot::{Cadence, Snapshot};
-use futures::FutureExt;
 
 use super::held::Held;
 use super::waiting::{Stashed, Waiting};
@@ -19,9 +16,11 @@ use crate::{Failure, PersistentActor};
 
 mod setback;
 mod snapshotting;
+mod written_events;
 
 pub(super) use setback::Setback;
 use snapshotting::LastEvent;
+use written_events::{Place, Unwritten, WrittenEvents};
 
 /// A recovered entity: decides on its newest state while appends are on their way.
 pub(super) struct Running<A: PersistentActor> {
@@ -330,13 +329,15 @@ impl<A: PersistentActor> Running<A> {
         ground: &mut Ground<'_, A>,
     ) -> Result<Answered<A>, Setback<A>> {
         let timestamp = waiting.delivery.timestamp();
-        let Sealed { mut envelopes, read_back } = match self.seal(events.as_slice(), timestamp, ground) {
-            Ok(sealed) => sealed,
-            Err(Unsealed::Refused(reason)) => {
+        let place = Place { after: self.decided, token: self.token, timestamp, now: self.now };
+        let written = WrittenEvents::of(events.as_slice(), place, ground.identity, ground.rules);
+        let WrittenEvents { mut envelopes, read_back } = match written {
+            Ok(written) => written,
+            Err(Unwritten::Refused(reason)) => {
                 ground.out.push(Action::Fail(waiting.delivery, Failure::NotStorable { reason }));
                 return Ok(Answered::Failed);
             }
-            Err(Unsealed::AskFirst(asking)) => return Ok(Answered::AsksFirst(waiting, asking)),
+            Err(Unwritten::AskFirst(asking)) => return Ok(Answered::AsksFirst(waiting, asking)),
         };
         let (state, delivery) = (&mut self.state, &mut waiting.delivery);
         let folded = catch_unwind(AssertUnwindSafe(|| {
@@ -347,7 +348,7 @@ impl<A: PersistentActor> Running<A> {
                         state.apply(event);
                         envelope.tags = state.tags(event);
                     }
-                    Some((_, events)) => envelope.tags = apply_read_back(state, &events),
+                    Some((_, events)) => envelope.tags = written_events::apply_read_back(state, &events),
                 }
             }
             delivery.evaluate(state)
@@ -376,58 +377,6 @@ impl<A: PersistentActor> Running<A> {
             self.held.push_back(held);
         }
         Ok(Answered::Done)
-    }
-
-    /// Makes events into envelopes without tags, in the forms in which they are written now; nothing is stored and nothing changed when
-    /// one cannot be.
-    fn seal(
-        &self,
-        events: &[A::Event],
-        timestamp: Timestamp,
-        ground: &Ground<'_, A>,
-    ) -> Result<Sealed<A::Event>, Unsealed> {
-        let rules = ground.rules;
-        if events.len() > rules.limits.max_events {
-            let most = rules.limits.max_events;
-            return Err(format!("{} events in one effect, at most {most} are allowed", events.len()).into());
-        }
-        let mut envelopes = Vec::with_capacity(events.len());
-        let mut read_back = Vec::new();
-        let mut seq_nr = self.decided;
-        for event in events {
-            let encoded = catch_unwind(AssertUnwindSafe(|| encode(event, rules, self.now)))
-                .map_err(|panic| message(&*panic))??;
-            let (bytes, most) = (encoded.payload.len(), rules.limits.max_payload_bytes);
-            if bytes > most {
-                let manifest = encoded.manifest;
-                return Err(
-                    format!("{manifest} has a payload of {bytes} bytes, at most {most} are allowed").into()
-                );
-            }
-            seq_nr = seq_nr.next();
-            envelopes.push(Envelope {
-                persistence_id: ground.identity.persistence_id.clone(),
-                seq_nr,
-                token: self.token,
-                writer: rules.writer,
-                timestamp,
-                manifest: encoded.manifest,
-                schema_version: encoded.schema_version,
-                codec: encoded.codec,
-                tags: Vec::new(),
-                trace_context: None,
-                key_id: None,
-                payload: encoded.payload,
-            });
-            if encoded.read_back
-                && let Some(envelope) = envelopes.last()
-            {
-                let events = catch_unwind(AssertUnwindSafe(|| decode(envelope, rules)))
-                    .map_err(|panic| message(&*panic))??;
-                read_back.push((seq_nr, events));
-            }
-        }
-        Ok(Sealed { envelopes, read_back })
     }
 
     fn append(&mut self, envelopes: Vec<Envelope>, events: &Events<A::Event>, ground: &mut Ground<'_, A>) {
@@ -522,12 +471,6 @@ impl<A: PersistentActor> Running<A> {
     }
 }
 
-/// The envelopes of an effect, and by their numbers those whose reading back gives something else than was decided.
-struct Sealed<E> {
-    envelopes: Vec<Envelope>,
-    read_back: Vec<(SeqNr, Vec<E>)>,
-}
-
 /// What has become of a decided command.
 enum Answered<A: PersistentActor> {
     /// Its events are on their way.
@@ -536,62 +479,6 @@ enum Answered<A: PersistentActor> {
     Failed,
     /// Others must be asked first how its events may be written.
     AsksFirst(Waiting<A>, Work),
-}
-
-/// Why an event has not become an envelope.
-enum Unsealed {
-    Refused(String),
-    AskFirst(Work),
-}
-
-impl From<String> for Unsealed {
-    fn from(reason: String) -> Self {
-        Self::Refused(reason)
-    }
-}
-
-/// What is stored of an event now.
-fn encode<A: PersistentActor>(
-    event: &A::Event,
-    rules: &Rules<A>,
-    now: Timestamp,
-) -> Result<Encoded, Unsealed> {
-    let encoded = rules.adapter.to_journal(event).map_err(|error| error.to_string())?;
-    let Permission { written, ask } = rules.written.of(&encoded.manifest, now);
-    if ask && let Some(clearance) = &rules.clearance {
-        let asking = clearance.ask(encoded.manifest);
-        return Err(Unsealed::AskFirst(asking.map(|known| Box::new(known) as Box<dyn Any + Send>).boxed()));
-    }
-    match written {
-        Written::Today => Ok(encoded),
-        Written::As(form) => {
-            Ok(rules.adapter.to_journal_as(event, &form).map_err(|error| error.to_string())?)
-        }
-        Written::Refused(sentence) => Err(Unsealed::Refused(sentence)),
-    }
-}
-
-/// What a replay will make of an event that is about to be stored.
-fn decode<A: PersistentActor>(envelope: &Envelope, rules: &Rules<A>) -> Result<Vec<A::Event>, String> {
-    let mut events = Vec::new();
-    match rules.adapter.from_journal(envelope, &mut |event| events.push(event)) {
-        Ok(()) => Ok(events),
-        Err(error) => Err(format!("what would be stored cannot be read back: {error}")),
-    }
-}
-
-/// Applies what a stored event gives when it is read back (I6); it has the tags of all of them.
-fn apply_read_back<A: PersistentActor>(state: &mut A, events: &[A::Event]) -> Vec<Tag> {
-    let mut tags = Vec::new();
-    for event in events {
-        state.apply(event);
-        for tag in state.tags(event) {
-            if !tags.contains(&tag) {
-                tags.push(tag);
-            }
-        }
-    }
-    tags
 }
 
 impl<A: PersistentActor> Working<A> {
