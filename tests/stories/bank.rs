@@ -37,7 +37,7 @@ fn a_repeated_request_gets_its_first_answer_also_after_a_restart() {
     assert_eq!(withdraw(&mut client, "alice", 200, "a-2").answer(), second);
 
     bank.terminate();
-    assert!(bank.wait().success());
+    bank.stops();
     let bank = Bank::start(&file);
     let mut client = Client::new(bank.address);
     assert_eq!(withdraw(&mut client, "alice", 200, "a-2").answer(), second);
@@ -55,7 +55,7 @@ fn after_a_clean_stop_the_file_alone_is_whole() {
     deposit(&mut client, "alice", 500, "a-1").answer();
     let before = client.get("/accounts/alice").unwrap().answer();
     bank.terminate();
-    assert!(bank.wait().success());
+    bank.stops();
     for rest in ["-wal", "-shm"] {
         let mut name = file.as_os_str().to_owned();
         name.push(rest);
@@ -76,7 +76,7 @@ fn first_answers_survive_a_snapshot() {
         deposit(&mut client, "alice", 1, &format!("a-{number}")).answer();
     }
     bank.terminate();
-    assert!(bank.wait().success());
+    bank.stops();
     let bank = Bank::start(&file);
     let mut client = Client::new(bank.address);
     for number in 1..=REQUESTS {
@@ -224,7 +224,7 @@ fn sigterm_answers_what_has_begun_and_exits_with_0() {
     connection.write_all(rest.as_bytes()).unwrap();
     let response = Response::read(&mut BufReader::new(connection)).unwrap();
     assert_eq!(response.answer(), answer("alice", 500, 1));
-    assert_eq!(bank.wait().code(), Some(0));
+    bank.stops();
 
     let bank = Bank::start(&file);
     assert_eq!(Client::new(bank.address).get("/accounts/alice").unwrap().answer(), answer("alice", 500, 1));
@@ -339,7 +339,7 @@ fn log_lines_are_json_when_asked() {
     let bank = Bank::spawn_with(&file, &["--journal", &url(&file), "--log", "json"]).listening();
     deposit(&mut Client::new(bank.address), "alice", 500, "a-1").answer();
     bank.terminate();
-    assert!(bank.wait().success());
+    bank.stops();
     let log = std::fs::read_to_string(file.with_extension("log")).unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(

@@ -45,7 +45,7 @@ fn nothing_that_a_client_says_is_readable_in_the_banks_files() {
         // Ids are not secret.
         assert!(found(&home, b"account|alice").is_some());
         bank.terminate();
-        assert!(bank.wait().success());
+        bank.stops();
         for fragment in ["Liddell", "secret"] {
             assert_eq!(found(&home, fragment.as_bytes()).is_none(), sealed, "{name} {fragment}, stopped");
         }

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, Once, PoisonError};
 use std::thread;
@@ -57,6 +57,7 @@ fn cargo_build(what: &[&str], profile: &Path) {
 pub(crate) struct Bank {
     pub(crate) address: SocketAddr,
     process: Child,
+    log: PathBuf,
 }
 
 impl Bank {
@@ -95,7 +96,7 @@ impl Bank {
             .spawn()
             .unwrap();
         let stdout = process.stdout.take().unwrap();
-        StartingBank { bank: Self { address: ([127, 0, 0, 1], 0).into(), process }, stdout, log }
+        StartingBank { bank: Self { address: ([127, 0, 0, 1], 0).into(), process, log }, stdout }
     }
 
     /// SIGKILL, and waits until the process is gone.
@@ -117,9 +118,15 @@ impl Bank {
         assert!(prlimit.status().unwrap().success(), "{prlimit:?} failed; it is part of util-linux");
     }
 
-    /// Waits until the process ends by itself.
-    pub(crate) fn wait(mut self) -> ExitStatus {
-        self.process.wait().unwrap()
+    /// Waits until the process ends by itself, with 0 after a SIGTERM; its log says why when it does not.
+    #[track_caller]
+    pub(crate) fn stops(mut self) {
+        let status = self.process.wait().unwrap();
+        assert!(
+            status.success(),
+            "the bank ended with {status}:\n{}",
+            fs::read_to_string(&self.log).unwrap()
+        );
     }
 }
 
@@ -135,16 +142,15 @@ impl Drop for Bank {
 pub(crate) struct StartingBank {
     bank: Bank,
     stdout: ChildStdout,
-    log: PathBuf,
 }
 
 impl StartingBank {
     /// Waits until it says where it listens.
     pub(crate) fn listening(self) -> Bank {
-        let Self { mut bank, stdout, log } = self;
+        let Self { mut bank, stdout } = self;
         let Some(address) = address(stdout) else {
             let status = bank.process.wait().unwrap();
-            panic!("the bank ended with {status}:\n{}", fs::read_to_string(log).unwrap());
+            panic!("the bank ended with {status}:\n{}", fs::read_to_string(&bank.log).unwrap());
         };
         bank.address = address;
         bank
@@ -152,7 +158,7 @@ impl StartingBank {
 
     /// SIGKILL after a while, or as soon as it listens.
     pub(crate) fn kill_within(self, patience: Duration) {
-        let Self { bank, stdout, .. } = self;
+        let Self { bank, stdout } = self;
         let (listens, says_so) = mpsc::channel();
         let reader = thread::spawn(move || listens.send(address(stdout)));
         assert_ne!(says_so.recv_timeout(patience), Err(RecvTimeoutError::Disconnected));

@@ -26,7 +26,7 @@ fn a_transfer_moves_money_once_however_often_it_is_sent() {
     );
     assert_eq!(balances(&mut client), (300, 700));
     bank.terminate();
-    assert!(bank.wait().success());
+    bank.stops();
 }
 
 #[test]
