@@ -9,13 +9,13 @@ use crate::exit::Exit;
 use crate::history::{Chapter, History};
 use crate::ids::{is_known, unknown};
 use crate::protobuf_text;
-use crate::stores::{JournalArgs, Stores};
+use crate::stores::{GIVE_KEYS, KeyedJournalArgs, Stores};
 
 /// Print the events of one id.
 ///
 /// A line an event: number, time, manifest and version, payload. JSON stands as it is stored, protobuf by the numbers of its fields, anything
-/// else in base64. An event that cannot be read is named on standard error, and the
-/// others are printed.
+/// else in base64; what is sealed is opened with --keys, and shown as sealed without. An event that cannot be read is named on standard
+/// error, and the others are printed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
@@ -23,7 +23,7 @@ pub(crate) struct Args {
     #[arg(value_name = "ID")]
     id: PersistenceId,
     #[command(flatten)]
-    journal: JournalArgs,
+    journal: KeyedJournalArgs,
     /// The first number to print
     #[arg(long, value_name = "NUMBER", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     from: u64,
@@ -39,8 +39,9 @@ const EXAMPLE: &str = "\
 Examples:
   annals events 'account|alice' --journal sqlite://bank.db
   annals events 'account|alice' --journal sqlite://bank.db --from 100 --to 120 --json
+  annals events 'account|alice' --journal sqlite://bank.db --keys file:ring.json
 
-Exit codes: 0 printed; 1 some events cannot be read; 2 wrong command line; 3 the journal cannot be opened, or has no such id";
+Exit codes: 0 printed; 1 some events cannot be read, or are sealed; 2 wrong command line; 3 the journal cannot be opened, or has no such id";
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     if args.to.is_some_and(|to| to < args.from) {
@@ -64,8 +65,11 @@ async fn print(args: &Args, stores: &Stores) -> anyhow::Result<Exit> {
     }
     let mut out = BufWriter::new(io::stdout());
     let mut history = History::of(stores.journal.clone(), &args.id, from, to);
-    let mut exit = Exit::Well;
+    let (mut exit, mut sealed) = (Exit::Well, 0_u64);
     while let Some(chapter) = history.next().await {
+        if let Chapter::Item(Replayed::Event(event)) = &chapter {
+            sealed += u64::from(event.envelope.key_id.is_some());
+        }
         match chapter {
             Chapter::Item(item) if args.json => json(&mut out, &args.id, &item)?,
             Chapter::Item(item) => text(&mut out, &item)?,
@@ -79,6 +83,10 @@ async fn print(args: &Args, stores: &Stores) -> anyhow::Result<Exit> {
         }
     }
     out.flush()?;
+    if sealed > 0 {
+        eprintln!("{sealed} events are sealed: {GIVE_KEYS}");
+        exit = Exit::Found;
+    }
     Ok(exit)
 }
 

@@ -17,20 +17,20 @@ use crate::mask::{self, Mask};
 use crate::output::Output;
 use crate::passphrase::PassphraseSource;
 use crate::snapshot_line;
-use crate::stores::{JournalArgs, Stores};
+use crate::stores::{GIVE_KEYS, KeyedJournalArgs, Stores};
 
 /// Write events as JSON lines, for `annals import` and for replays in tests.
 ///
 /// A line an event, ordered by id and number, with everything that is stored but its offset: the payload as it stands, number, time
-/// stamp, token, writer, tags. Where events were deleted a line says so. The journal may be in use: each id is written as it is when
-/// its turn comes.
+/// stamp, token, writer, tags. Where events were deleted a line says so. With --keys what is sealed is opened: the lines are plain, unless they are
+/// sealed under a passphrase (--encrypt). The journal may be in use: each id is written as it is when its turn comes.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
     #[command(flatten)]
     ids: Selection,
     #[command(flatten)]
-    journal: JournalArgs,
+    journal: KeyedJournalArgs,
     /// Write to this file, which must not exist; default: standard output
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -57,6 +57,7 @@ Examples:
   annals export 'account|alice' --journal sqlite://bank.db | jq .payload
   PHRASE=… annals export --journal sqlite://bank.db --snapshots --encrypt passphrase:env:PHRASE --output bank.sealed
   annals export --journal sqlite://bank.db --mask rules.toml --output masked.jsonl
+  PHRASE=… annals export --journal sqlite://bank.db --keys file:ring.json --snapshots --encrypt passphrase:env:PHRASE -o bank.sealed
 
 The summary goes to standard output when there is --output, else to standard error.
 
@@ -160,11 +161,7 @@ impl Export<'_> {
 
     fn event(&mut self, envelope: &Envelope) -> anyhow::Result<Envelope> {
         if envelope.key_id.is_some() {
-            bail!(
-                "{} {:?} is sealed, and this build opens no sealed events: run a newer build",
-                envelope.persistence_id,
-                envelope.seq_nr
-            );
+            bail!("{} {:?} is sealed: {GIVE_KEYS}", envelope.persistence_id, envelope.seq_nr);
         }
         let written = match &self.mask {
             Some(mask) => mask.event(envelope)?,
@@ -176,11 +173,7 @@ impl Export<'_> {
 
     fn snapshot(&mut self, snapshot: Snapshot, last_event: Option<EventDigest>) -> anyhow::Result<()> {
         if snapshot.key_id.is_some() {
-            bail!(
-                "snapshot {:?} of {} is sealed, and this build opens none: run a newer build",
-                snapshot.seq_nr,
-                snapshot.persistence_id
-            );
+            bail!("snapshot {:?} of {} is sealed: {GIVE_KEYS}", snapshot.seq_nr, snapshot.persistence_id);
         }
         let mut snapshot = match &self.mask {
             Some(mask) => mask.snapshot(snapshot)?,

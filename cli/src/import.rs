@@ -18,14 +18,14 @@ use crate::console::{Progress, print, print_json};
 use crate::exit::Exit;
 use crate::passphrase::PassphraseSource;
 use crate::snapshot_line;
-use crate::stores::{JournalArgs, Stores};
+use crate::stores::{GIVE_KEYS, KeyedJournalArgs, Stores};
 use crate::watermarks::Watermarks;
 
 /// Write exported JSON lines into a journal.
 ///
 /// Everything stays: number, time stamp, token, writer, tags, payload. Offsets are new. What the journal has already is compared, and not
 /// written twice, so an import that was broken off goes on when it is started again. An id that has another history in the journal is
-/// named and left as it is; all others are imported. A journal that does not exist is made.
+/// named and left as it is; all others are imported. A journal that does not exist is made. With --keys everything is sealed on its way in.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     #[command(flatten)]
-    journal: JournalArgs,
+    journal: KeyedJournalArgs,
     /// The passphrase of a sealed file: passphrase:env:NAME
     #[arg(long, value_name = "SOURCE")]
     decrypt: Option<PassphraseSource>,
@@ -46,6 +46,7 @@ const EXAMPLE: &str = "\
 Examples:
   annals import bank.jsonl --journal sqlite://new.db
   PHRASE=… annals import bank.sealed --decrypt passphrase:env:PHRASE --journal 'sqlite://new.db?durability=os'
+  annals import bank.jsonl --journal sqlite://new.db --keys file:ring.json
   annals export 'account|alice' --journal sqlite://bank.db | annals import - --journal sqlite://new.db
 
 Events keep their tokens, and the epoch counter is raised above them: an application that runs on the journal meanwhile has to be \
@@ -87,10 +88,10 @@ async fn write(
     progress: Progress,
     json: bool,
 ) -> anyhow::Result<Exit> {
-    if annals_journal::is_encrypted(&*stores.records).await? {
+    if stores.sealed().is_none() && annals_journal::is_encrypted(&*stores.records).await? {
         anyhow::bail!(
-            "the journal is encrypted, and this command has no keys: what it wrote could be read on disk, and ids with sealed events would \
-             be unreadable behind it; write it through the application, which has the keys, or import into a new journal"
+            "the journal is encrypted, and without keys what is written could be read on disk, and ids with sealed events would be \
+             unreadable behind it: {GIVE_KEYS}, or import into a new journal"
         );
     }
     let watermarks = Watermarks::enter(stores.records.clone(), "import").await?;

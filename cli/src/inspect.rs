@@ -12,7 +12,7 @@ use self::id_line::IdLine;
 use crate::console::{Progress, print, print_json};
 use crate::exit::Exit;
 use crate::ids::{Selection, at_a_time};
-use crate::stores::{JournalArgs, Stores};
+use crate::stores::{KeyedJournalArgs, Stores};
 use crate::table::{Align, Table};
 
 /// Tell what a journal holds: ids, counts, sizes, the versions of each manifest.
@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     ids: Selection,
     #[command(flatten)]
-    journal: JournalArgs,
+    journal: KeyedJournalArgs,
     /// Print a line for each id instead
     #[arg(long = "ids")]
     list_ids: bool,
@@ -54,11 +54,11 @@ async fn inspect(args: &Args, stores: &Stores) -> anyhow::Result<Exit> {
     let total = args.ids.count(&stores.journal).await?;
     let progress = Progress::towards(Some(total), "ids").unless_lines_are_read(args.list_ids);
     let mut totals = Totals::new();
-    let journal = stores.journal.clone();
+    let journal = stores.stored_journal().clone();
     let mut entities = args
         .ids
         .stream(journal.clone())
-        .map_ok(|id| look_at(journal.clone(), stores.snapshots.clone(), id))
+        .map_ok(|id| look_at(journal.clone(), stores.stored_snapshots().clone(), id))
         .try_buffered(at_a_time());
     let mut heading = args.list_ids && !args.json;
     while let Some(entity) = entities.try_next().await? {
@@ -150,7 +150,7 @@ impl Totals {
             })
             .collect();
         serde_json::json!({
-            "journal": args.journal.journal.to_string(), "ids": self.ids, "events": self.events.events,
+            "journal": args.journal.url().to_string(), "ids": self.ids, "events": self.events.events,
             "bytes": self.events.bytes, "payload_bytes": self.events.payload_bytes, "deleted": self.deleted,
             "sealed": self.sealed, "unreadable": self.unreadable, "snapshots": self.snapshots,
             "first": time(self.first), "last": time(self.last), "kinds": kinds, "manifests": manifests,
@@ -159,7 +159,7 @@ impl Totals {
 
     fn text(&self, args: &Args) -> anyhow::Result<()> {
         let Count { events, bytes, payload_bytes } = self.events;
-        print(format!("journal     {}", args.journal.journal))?;
+        print(format!("journal     {}", args.journal.url()))?;
         print(format!("ids         {}", self.ids))?;
         print(format!("events      {events}, {} deleted, {} unreadable", self.deleted, self.unreadable))?;
         print(format!("sealed      {} of {events}", self.sealed))?;

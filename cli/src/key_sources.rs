@@ -1,5 +1,5 @@
 use annals_journal::Records;
-use annals_journal::encryption::{KeySource, RingKeys};
+use annals_journal::encryption::{KeySource, KeysError, RingKeys};
 
 /// With which master keys.
 #[derive(Debug, Clone, clap::Args)]
@@ -24,11 +24,15 @@ impl KeyArgs {
 }
 
 impl OptionalKeyArgs {
-    /// `None`: none were named.
-    pub(crate) async fn open_for_reading(&self, records: &dyn Records) -> anyhow::Result<Option<RingKeys>> {
-        if self.keys.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(RingKeys::open_for_reading(&self.keys, records).await?))
+    pub(crate) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    pub(crate) async fn open(&self, records: &dyn Records) -> Result<RingKeys, KeysError> {
+        RingKeys::open(&self.keys, records).await
+    }
+
+    pub(crate) async fn open_for_reading(&self, records: &dyn Records) -> Result<RingKeys, KeysError> {
+        RingKeys::open_for_reading(&self.keys, records).await
     }
 }

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!  arguments.rs ─▶ inspect.rs · events.rs · export.rs · import.rs · verify.rs · keys.rs · schema.rs · migrate.rs ─▶ exit.rs
-//!                     │ stores.rs   opens what --journal names
+//!                     │ stores.rs   opens what --journal names, behind --keys
 //!                     │ ids.rs      all ids, or those that were asked for, several at a time
 //!                     │ history.rs  an id's events, also behind what cannot be read
 //!                     └ console.rs  standard output, and a progress bar where somebody looks

@@ -10,7 +10,7 @@ use crate::exit::Exit;
 /// Tell which versions of events and states are stored, and what a build's lock file reads of them.
 ///
 /// A line for each manifest and version: how many, of how many ids, the oldest and the newest, of events and of snapshots. Reads every
-/// header once and opens no payload but those of lists that a rewriting made: no keys are needed.
+/// header once and opens no payload but those of lists that a rewriting made: keys are needed for these alone.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Args {

@@ -1,11 +1,15 @@
 use std::sync::Arc;
+use std::time::Duration;
 
+use annals_journal::encryption::{DataKeyOptions, DataKeys, SealedJournal, SealedOptions};
 use annals_journal::sqlite::Database;
-use annals_journal::{Journal, JournalUrl, OpenJournal, Records};
-use annals_snapshot::{SnapshotStore, open_beside};
+use annals_journal::{Journal, JournalUrl, OpenJournal, Records, is_encrypted};
+use annals_snapshot::{SealedSnapshots, SnapshotStore, open_beside};
 use anyhow::Context as _;
 
-/// Which journal.
+use crate::key_sources::OptionalKeyArgs;
+
+/// Which journal, as it is stored.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct JournalArgs {
     /// The journal: sqlite://PATH
@@ -31,12 +35,71 @@ impl JournalArgs {
     }
 }
 
+/// Which journal, and what opens what is sealed in it.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct KeyedJournalArgs {
+    #[command(flatten)]
+    journal: JournalArgs,
+    #[command(flatten)]
+    keys: OptionalKeyArgs,
+}
+
+impl KeyedJournalArgs {
+    pub(crate) fn new(journal: JournalArgs, keys: OptionalKeyArgs) -> Self {
+        Self { journal, keys }
+    }
+
+    pub(crate) fn url(&self) -> &JournalUrl {
+        &self.journal.journal
+    }
+
+    /// Opens what is there, to look at it: nothing is created or changed, nobody is registered, no key is made. Without keys what is sealed
+    /// stays as it is stored.
+    pub(crate) async fn open_read_only(&self) -> anyhow::Result<Stores> {
+        let stores = self.journal.open_read_only().await?;
+        // Keys that the environment names are none of the business of a journal that has none.
+        if self.keys.is_empty() || !is_encrypted(&*stores.records).await? {
+            return Ok(stores);
+        }
+        let masters = Arc::new(self.keys.open_for_reading(&*stores.records).await.context("--keys")?);
+        let keys = DataKeys::open_for_reading(stores.records.clone(), masters, data_keys());
+        let keys = keys.await.context("--keys")?;
+        stores.behind(keys).await
+    }
+
+    /// Opens it, or creates it, to write. With keys what is written is sealed, also where nothing was before.
+    pub(crate) async fn open(&self) -> anyhow::Result<Stores> {
+        let stores = self.journal.open().await?;
+        if self.keys.is_empty() {
+            return Ok(stores);
+        }
+        let masters = Arc::new(self.keys.open(&*stores.records).await.context("--keys")?);
+        let keys = DataKeys::open(stores.records.clone(), masters, data_keys()).await.context("--keys")?;
+        stores.behind(keys).await
+    }
+}
+
+/// Each id is worked on once, and nobody shall wait long for a process that was killed.
+fn data_keys() -> DataKeyOptions {
+    DataKeyOptions { cached_ids: KNOWN_IDS, lease: LEASE, ..DataKeyOptions::default() }
+}
+
+/// The remedy where something is sealed.
+pub(crate) const GIVE_KEYS: &str = "give the journal's keys, such as --keys file:ring.json";
+
+const KNOWN_IDS: usize = 4_096;
+const LEASE: Duration = Duration::from_secs(6);
+
 /// What is behind a URL.
 #[derive(Debug, Clone)]
 pub(crate) struct Stores {
+    /// Through the keys, when there are any.
     pub(crate) journal: Arc<dyn Journal>,
     pub(crate) records: Arc<dyn Records>,
+    /// Through the keys, when there are any.
     pub(crate) snapshots: Arc<dyn SnapshotStore>,
+    stored: (Arc<dyn Journal>, Arc<dyn SnapshotStore>),
+    sealed: Option<SealedJournal>,
     database: Option<Database>,
 }
 
@@ -56,7 +119,38 @@ impl Stores {
     async fn beside(opened: OpenJournal) -> anyhow::Result<Self> {
         let snapshots = open_beside(&opened).await?;
         let OpenJournal { journal, records, database, .. } = opened;
-        Ok(Self { journal, records, snapshots, database })
+        let stored = (journal.clone(), snapshots.clone());
+        Ok(Self { journal, records, snapshots, stored, sealed: None, database })
+    }
+
+    /// The same through these keys; they are closed with it.
+    pub(crate) async fn behind(self, keys: DataKeys) -> anyhow::Result<Self> {
+        let options = SealedOptions { known_ids: KNOWN_IDS, ..SealedOptions::default() };
+        let (journal, snapshots) = self.stored.clone();
+        let snapshots = Arc::new(SealedSnapshots::new(snapshots, keys.clone()));
+        let sealed = match SealedJournal::open(journal, keys.clone(), options).await {
+            Ok(sealed) => sealed,
+            Err(error) => {
+                keys.close().await;
+                return Err(error).context("--keys");
+            }
+        };
+        Ok(Self { journal: Arc::new(sealed.clone()), snapshots, sealed: Some(sealed), ..self })
+    }
+
+    /// The journal as it is stored: sealed events are sealed.
+    pub(crate) fn stored_journal(&self) -> &Arc<dyn Journal> {
+        &self.stored.0
+    }
+
+    /// Snapshots as they are stored.
+    pub(crate) fn stored_snapshots(&self) -> &Arc<dyn SnapshotStore> {
+        &self.stored.1
+    }
+
+    /// The journal behind keys, when there are any.
+    pub(crate) fn sealed(&self) -> Option<&SealedJournal> {
+        self.sealed.as_ref()
     }
 
     /// The SQLite file, when they are in one.
@@ -64,8 +158,11 @@ impl Stores {
         self.database.as_ref()
     }
 
-    /// Closes files, so that nothing is left beside them.
+    /// Ends the registration of keys, and closes files, so that nothing is left beside them.
     pub(crate) async fn close(self) {
+        if let Some(sealed) = &self.sealed {
+            sealed.keys().close().await;
+        }
         if let Some(database) = &self.database {
             database.close().await;
         }

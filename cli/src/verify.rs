@@ -15,7 +15,7 @@ use self::finding::{Finding, Kind};
 use crate::console::{Progress, print, print_json};
 use crate::exit::Exit;
 use crate::ids::{Selection, at_a_time};
-use crate::stores::{JournalArgs, Stores};
+use crate::stores::{KeyedJournalArgs, Stores};
 
 /// Check a journal, and report everything that is wrong with it.
 ///
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     ids: Selection,
     #[command(flatten)]
-    journal: JournalArgs,
+    journal: KeyedJournalArgs,
     /// How many ids to check at a time; default: as many as there are cores
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,

@@ -49,7 +49,10 @@ async fn status(args: &Args, stores: &Stores) -> anyhow::Result<Exit> {
     })
     .await?;
     drop(bar);
-    let here = args.keys.open_for_reading(&*stores.records).await?;
+    let here = match args.keys.is_empty() {
+        true => None,
+        false => Some(args.keys.open_for_reading(&*stores.records).await?),
+    };
     let wrong = match &here {
         None => None,
         Some(here) => check(stores, here).await?,

@@ -12,13 +12,13 @@ use self::rows::{Rows, Source};
 use crate::console::{Progress, print, print_json};
 use crate::exit::Exit;
 use crate::import;
-use crate::stores::JournalArgs;
+use crate::stores::KeyedJournalArgs;
 
 /// Bring events that something else has stored, as plain JSON rows, into a journal.
 ///
 /// A mapping says which field has the id, what event it is, the payload and the time. Rows become version 1 of a manifest with their payload
 /// as it is; how today's code reads that is said beside the event, as of any older version. Without --apply nothing is written: the rows
-/// are read, checked and counted. What the journal has already is compared and not written twice, so it may be run again, and goes on
+/// are read, checked and counted. With --keys events are sealed on their way in. What the journal has already is compared and not written twice, so it may be run again, and goes on
 /// where it was broken off.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     mapping: PathBuf,
     #[command(flatten)]
-    journal: JournalArgs,
+    journal: KeyedJournalArgs,
     /// Write the events; otherwise they are only counted
     #[arg(long)]
     apply: bool,

@@ -11,7 +11,8 @@ use super::stored::{Entity, Of, Stored, look_at};
 use crate::console::{Progress, print, print_json};
 use crate::exit::Exit;
 use crate::ids::{Selection, at_a_time};
-use crate::stores::{JournalArgs, Stores};
+use crate::key_sources::OptionalKeyArgs;
+use crate::stores::{JournalArgs, KeyedJournalArgs, Stores};
 use crate::table::{Align, Table};
 
 #[derive(Debug, clap::Args)]
@@ -21,6 +22,9 @@ pub(crate) struct ReportArgs {
     /// Not needed by the commands below it.
     #[command(flatten)]
     journal: Option<JournalArgs>,
+    // Beside it: keys that the environment names do not ask for a journal.
+    #[command(flatten)]
+    keys: OptionalKeyArgs,
     /// Say what the build with this lock file reads and does not
     #[arg(long, value_name = "FILE")]
     lock: Option<PathBuf>,
@@ -35,6 +39,7 @@ pub(crate) struct ReportArgs {
 pub(super) async fn run(args: ReportArgs) -> anyhow::Result<Exit> {
     let lock = args.lock.as_deref().map(Lock::read).transpose()?;
     let Some(journal) = &args.journal else { bail!("which journal? give --journal URL") };
+    let journal = KeyedJournalArgs::new(journal.clone(), args.keys.clone());
     let stores = journal.open_read_only().await?;
     let told = report(&args, lock.as_ref(), &stores).await;
     stores.close().await;

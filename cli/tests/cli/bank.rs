@@ -9,6 +9,8 @@ use annals::prelude::*;
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
+use crate::program::annals;
+
 /// An account, as an application has it.
 #[derive(Debug, Default, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Account {
@@ -68,12 +70,26 @@ impl Handle<Book> for Account {
 
 /// A node of the bank on a file of a directory, and the file.
 pub(crate) async fn node(directory: &Path, file: &str, kind: Kind<Account>) -> (Node, Database) {
+    node_behind(directory, file, kind, None).await
+}
+
+/// The same behind the keys in a file of the directory.
+async fn node_behind(
+    directory: &Path,
+    file: &str,
+    kind: Kind<Account>,
+    ring: Option<&str>,
+) -> (Node, Database) {
     let journal =
         annals::journal::open(&format!("sqlite://{}", directory.join(file).display())).await.unwrap();
     let snapshots = annals::snapshot::open_beside(&journal).await.unwrap();
     let database = journal.database.clone().unwrap();
     let stores = Stores { journal: journal.journal, records: journal.records, snapshots };
-    (Annals::builder("bank").stores(stores).kind(kind).start().await.unwrap(), database)
+    let mut node = Annals::builder("bank").stores(stores).kind(kind);
+    if let Some(ring) = ring {
+        node = node.keys(format!("file:{}", directory.join(ring).display()));
+    }
+    (node.start().await.unwrap(), database)
 }
 
 /// Alice, Bob and Carol, who have 10, 7 and 4 events; nothing is deleted, and no snapshot taken.
@@ -92,17 +108,33 @@ pub(crate) fn killed_bank() -> TempDir {
     bank_of(Kind::new().snapshots(SnapshotPolicy::never()), true)
 }
 
+/// The first again, sealed with the keys in `ring.json`.
+pub(crate) fn sealed_bank() -> TempDir {
+    sealed_bank_of(Kind::new().snapshots(SnapshotPolicy::never()))
+}
+
+/// The second again, sealed with the keys in `ring.json`.
+pub(crate) fn sealed_pruned_bank() -> TempDir {
+    let kind = Kind::new().snapshots(SnapshotPolicy::every_events(4));
+    sealed_bank_of(kind.retention(Retention::keep(1).delete_events()))
+}
+
+#[tokio::main]
+async fn sealed_bank_of(kind: Kind<Account>) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    annals(directory.path(), &["keys", "generate", "ring.json"]).exits(0);
+    let (node, database) = node_behind(directory.path(), "bank.db", kind, Some("ring.json")).await;
+    book(&node).await;
+    node.shutdown().await;
+    database.close().await;
+    directory
+}
+
 #[tokio::main]
 async fn bank_of(kind: Kind<Account>, killed: bool) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let (node, database) = node(directory.path(), "bank.db", kind).await;
-    for (owner, bookings) in [("alice", 9), ("bob", 6), ("carol", 3)] {
-        let account = node.entity::<Account>(owner);
-        account.ask(Open { owner: owner.to_owned() }).await.unwrap();
-        for cents in 1..=bookings {
-            account.ask(Book { cents, with: "bob".into() }).await.unwrap();
-        }
-    }
+    book(&node).await;
     node.shutdown().await;
     let copy = killed.then(|| {
         let copy = tempfile::tempdir().unwrap();
@@ -113,6 +145,16 @@ async fn bank_of(kind: Kind<Account>, killed: bool) -> TempDir {
     });
     database.close().await;
     copy.unwrap_or(directory)
+}
+
+async fn book(node: &Node) {
+    for (owner, bookings) in [("alice", 9), ("bob", 6), ("carol", 3)] {
+        let account = node.entity::<Account>(owner);
+        account.ask(Open { owner: owner.to_owned() }).await.unwrap();
+        for cents in 1..=bookings {
+            account.ask(Book { cents, with: "bob".into() }).await.unwrap();
+        }
+    }
 }
 
 /// Up to where an account's events were deleted, and its only snapshot.
@@ -126,9 +168,15 @@ pub(crate) fn pruned(directory: &Path, owner: &str) -> (u64, u64) {
 }
 
 /// What an account has, asked of a node that recovers it.
+pub(crate) fn balance(directory: &Path, file: &str, owner: &str) -> i64 {
+    balance_behind(directory, file, owner, None)
+}
+
+/// The same behind the keys in a file of the directory.
 #[tokio::main]
-pub(crate) async fn balance(directory: &Path, file: &str, owner: &str) -> i64 {
-    let (node, database) = node(directory, file, Kind::new().snapshots(SnapshotPolicy::never())).await;
+pub(crate) async fn balance_behind(directory: &Path, file: &str, owner: &str, ring: Option<&str>) -> i64 {
+    let kind = Kind::new().snapshots(SnapshotPolicy::never());
+    let (node, database) = node_behind(directory, file, kind, ring).await;
     let cents = node.entity::<Account>(owner).ask(Book { cents: 0, with: String::new() }).await.unwrap();
     node.shutdown().await;
     database.close().await;

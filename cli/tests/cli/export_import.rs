@@ -61,7 +61,7 @@ fn nothing_is_written_in_the_clear_into_an_encrypted_journal() {
     let file = here.join("bank.jsonl");
     annals(sealed.path(), &["import", file.to_str().unwrap(), BANK[0], BANK[1]])
         .exits(3)
-        .says(&["the journal is encrypted", "through the application"]);
+        .says(&["the journal is encrypted", "--keys file:ring.json"]);
     annals(sealed.path(), &["verify", BANK[0], BANK[1]]).exits(0).says(&["0 ids, 0 events"]);
 }
 

@@ -20,6 +20,7 @@ mod looking;
 mod masking;
 mod rotating;
 mod schema;
+mod sealed;
 mod terminal;
 mod verifying;
 mod versions;
