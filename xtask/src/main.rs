@@ -1,4 +1,4 @@
-//! Everything that CI does: `cargo xtask test` and `cargo xtask bench`.
+//! Everything that CI does: `cargo xtask test` and `cargo xtask bench`; and `cargo xtask services`, the servers that tests use.
 //!
 //! `test` runs the steps of [`steps::ALL`] one after the other; each is a function from a [`step::Context`] to an
 //! [`step::Outcome`]. `bench` builds and runs the benches of the root package and joins their results.
@@ -14,6 +14,7 @@ mod markdown;
 mod metadata;
 mod rust_source;
 mod search;
+mod services;
 mod step;
 mod steps;
 mod test;
@@ -33,6 +34,8 @@ enum Command {
     Test(test::Args),
     /// Measures Annals beside the bare limits of the machine.
     Bench(bench::Args),
+    /// Starts and stops the servers that tests use; `test` does it by itself.
+    Services(services::Args),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let result = Workspace::of_this_cargo().and_then(|workspace| match command {
         Command::Test(args) => test::run(&workspace, &args),
         Command::Bench(args) => bench::run(&workspace, &args),
+        Command::Services(args) => services::run(&workspace, &args),
     });
     match result {
         Ok(true) => ExitCode::SUCCESS,

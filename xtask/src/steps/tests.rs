@@ -2,20 +2,25 @@ use anyhow::Result;
 
 use crate::budget;
 use crate::cargo_output::{self, Suite};
+use crate::services::Services;
 use crate::step::{Context, Outcome};
 
-/// All tests: unit, integration and example tests, then the doc tests, each to its end.
+/// All tests: unit, integration and example tests, then the doc tests, each to its end; with the servers that they need.
 pub(super) fn run(context: &Context<'_>) -> Result<Outcome> {
+    let services = Services::for_tests(context.workspace)?;
     let mut all_ok = true;
     let mut printed = String::new();
     for targets in [&["--tests", "--examples"][..], &["--doc"]] {
         let mut args = vec!["test", "--workspace", "--all-features", "--locked", "--no-fail-fast"];
         args.extend(targets);
         let share = context.budget.share().as_secs().to_string();
-        let invocation = context
+        let mut invocation = context
             .cargo(&args)
             .env(budget::VARIABLE, &share)
             .env("ANNALS_EXAMPLE_FLAGS", "--workspace --all-features --locked");
+        for (name, value) in services.variables() {
+            invocation = invocation.env(name, value);
+        }
         let shown = invocation.shown().to_owned();
         let result = context.run(invocation)?;
         all_ok &= result.success;
@@ -28,6 +33,10 @@ pub(super) fn run(context: &Context<'_>) -> Result<Outcome> {
     if ignored > 0 {
         note.push_str(&format!(", {ignored} ignored"));
     }
+    for missing in services.missing() {
+        note.push_str(&format!("; SKIPPED: {missing}"));
+    }
+    services.stop()?;
     let details = cargo_output::failures(&printed);
     Ok(Outcome { ok: all_ok && failed == 0, note, details, suites })
 }
