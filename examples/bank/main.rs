@@ -61,6 +61,7 @@ use clap::{Parser, ValueEnum};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing_subscriber::EnvFilter;
 
 use account::Account;
@@ -87,6 +88,14 @@ struct Options {
     /// How long the accounts of a transfer may take to agree, in milliseconds; then it fails and the sender has its money back.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 30_000)]
     transfer_timeout_ms: u64,
+    /// How long an account may take before a client is told to try again, in milliseconds: longer than the journal waits for a lock (5 s),
+    /// so that the client hears of that.
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 8_000)]
+    answer_within_ms: u64,
+    /// How long stopping may take, in milliseconds; then the bank breaks off, which is as good as a crash: every answered change is there.
+    /// Less than the supervisor's patience (30 s in Kubernetes).
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 25_000)]
+    stop_within_ms: u64,
     /// How log lines on standard error look; RUST_LOG chooses which (default: info).
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log: LogFormat,
@@ -140,7 +149,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     let node = bank
         .entity::<Account>()
         .kind(Kind::<Transfer>::new().service(transfers.clone()))
-        .ask_timeout(ANSWER_WITHIN)
+        .ask_timeout(Duration::from_millis(options.answer_within_ms))
         .start()
         .await
         .context("the bank cannot start; see --journal and --keys")?;
@@ -151,6 +160,7 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     // For whoever chose port 0; nobody has to read it.
     let _ = writeln!(std::io::stdout(), "listening on http://{}", listener.local_addr()?);
 
+    let stop_within = Duration::from_millis(options.stop_within_ms);
     let (stop, stopped) = oneshot::channel::<()>();
     let listener = listener.tap_io(|connection| {
         // Answers are small and complete: waiting for more to send would only delay them.
@@ -164,30 +174,24 @@ async fn run(options: &Options) -> anyhow::Result<()> {
     tokio::select! {
         ended = &mut server => ended.context("the HTTP server died")?.context("the HTTP server failed")?,
         stopped = node.stopped() => stopped.context("the bank was away for too long")?,
-        () = terminated.wait() => {
-            tracing::info!("stopping: no new connections, answering what has begun");
-            drop(stop);
-            if tokio::time::timeout(PATIENCE, &mut server).await.is_err() {
-                tracing::warn!(patience = ?PATIENCE, "breaking off clients that did not finish");
-                server.abort();
-            }
-        }
+        () = terminated.wait() => {}
     }
-    tokio::time::timeout(PATIENCE, node.shutdown())
-        .await
-        .with_context(|| format!("the journal did not take what was left within {PATIENCE:?}"))?;
-    if tokio::time::timeout(PATIENCE, transfers.ended()).await.is_err() {
+    tracing::info!("stopping: no new connections, answering what has begun");
+    drop(stop);
+    let latest = Instant::now() + stop_within;
+    if !server.is_finished() && tokio::time::timeout(stop_within / 2, &mut server).await.is_err() {
+        tracing::warn!(patience = ?stop_within / 2, "breaking off clients that did not finish");
+        server.abort();
+    }
+    tokio::time::timeout_at(latest, node.shutdown()).await.with_context(|| {
+        format!("the journal did not take what was left within {stop_within:?}; see --stop-within-ms")
+    })?;
+    if tokio::time::timeout_at(latest, transfers.ended()).await.is_err() {
         tracing::warn!("transfers are still under way; the next start goes on with them");
     }
     tracing::info!("stopped");
     Ok(())
 }
-
-/// How long an account may take before a client is told to try again: longer than the journal waits for a lock (5 s), so that the client
-/// hears of that.
-const ANSWER_WITHIN: Duration = Duration::from_secs(8);
-/// How long clients have to finish a request that they have begun, and then the journal to take what is left.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// SIGTERM and Ctrl-C.
 struct Terminated {

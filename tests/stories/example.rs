@@ -53,6 +53,9 @@ fn cargo_build(what: &[&str], profile: &Path) {
     assert!(cargo.args(flags.split_whitespace()).status().unwrap().success(), "{cargo:?} failed");
 }
 
+/// A story tells what becomes of changes, not how fast a disk is that others write to: short of its client's own patience.
+const PATIENT: [&str; 4] = ["--answer-within-ms", "50000", "--stop-within-ms", "100000"];
+
 /// A running bank; killed when it is dropped.
 pub(crate) struct Bank {
     pub(crate) address: SocketAddr,
@@ -89,6 +92,7 @@ impl Bank {
             .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
             .arg(example("bank"))
             .args(["--listen", "127.0.0.1:0"])
+            .args(PATIENT)
             .args(flags)
             .args(keys(file))
             .stdout(Stdio::piped())
