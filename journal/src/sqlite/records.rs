@@ -67,11 +67,11 @@ fn change_all(
 ) -> rusqlite::Result<Vec<Result<Verdict, JournalError>>> {
     let first: i64 =
         conn.prepare_cached("SELECT last FROM record_revisions")?.query_row((), |row| row.get(0))?;
-    let mut last = first;
+    let (mut last, mut guards) = (first, Guards::default());
     let mut answers = Vec::with_capacity(changes.len());
     for change in changes {
         let answer = match change.check() {
-            Ok(()) => Ok(decide(conn, change, &mut last)?),
+            Ok(()) => Ok(decide(conn, &mut guards, change, &mut last)?),
             Err(rejected) => Err(rejected),
         };
         answers.push(answer);
@@ -82,26 +82,56 @@ fn change_all(
     Ok(answers)
 }
 
-fn decide(conn: &Connection, change: &RecordChange, last: &mut i64) -> rusqlite::Result<Verdict> {
+fn decide(
+    conn: &Connection,
+    guards: &mut Guards,
+    change: &RecordChange,
+    last: &mut i64,
+) -> rusqlite::Result<Verdict> {
     if let Some((guard, wanted)) = &change.guard
-        && revision_of(conn, guard)? != Some(*wanted)
+        && guards.revision_of(conn, guard)? != Some(*wanted)
     {
         return Ok(Verdict::GuardChanged { current: find(conn, guard)? });
     }
-    let current = revision_of(conn, &change.key)?;
-    // There is nothing to delete where there is nothing.
-    if current != change.expected || (current.is_none() && change.value.is_none()) {
+    let (key, next) = (change.key.as_str(), *last + 1);
+    let expected = change.expected.map(|revision| revision.0.cast_signed());
+    let changed = match (&change.value, expected) {
+        (Some(value), None) => conn.prepare_cached(INSERT)?.execute(params![key, next, value.as_ref()])?,
+        (Some(value), Some(expected)) => {
+            conn.prepare_cached(UPDATE)?.execute(params![next, value.as_ref(), key, expected])?
+        }
+        (None, Some(expected)) => conn.prepare_cached(DELETE)?.execute(params![key, expected])?,
+        // There is nothing to delete where there is nothing.
+        (None, None) => 0,
+    };
+    if changed == 0 {
         return Ok(Verdict::Changed { current: find(conn, &change.key)? });
     }
-    *last += 1;
-    let key = change.key.as_str();
-    match &change.value {
-        Some(value) => conn
-            .prepare_cached("INSERT OR REPLACE INTO records (key, revision, value) VALUES (?, ?, ?)")?
-            .execute(params![key, *last, value.as_ref()])?,
-        None => conn.prepare_cached("DELETE FROM records WHERE key = ?")?.execute([key])?,
-    };
-    Ok(Verdict::Set(Revision(last.cast_unsigned())))
+    *last = next;
+    guards.forget(&change.key);
+    Ok(Verdict::Set(Revision(next.cast_unsigned())))
+}
+
+/// The guard that was looked at last: the changes of a list mostly have the same.
+#[derive(Default)]
+struct Guards(Option<(RecordKey, Option<Revision>)>);
+
+impl Guards {
+    fn revision_of(&mut self, conn: &Connection, guard: &RecordKey) -> rusqlite::Result<Option<Revision>> {
+        if let Some((known, revision)) = &self.0
+            && known == guard
+        {
+            return Ok(*revision);
+        }
+        let revision = revision_of(conn, guard)?;
+        self.0 = Some((guard.clone(), revision));
+        Ok(revision)
+    }
+
+    /// A change of the same list has changed a record.
+    fn forget(&mut self, key: &RecordKey) {
+        self.0.take_if(|(known, _)| known == key);
+    }
 }
 
 fn revision_of(conn: &Connection, key: &RecordKey) -> rusqlite::Result<Option<Revision>> {
@@ -118,11 +148,14 @@ fn list(
     after: Option<&RecordKey>,
     limit: usize,
 ) -> rusqlite::Result<Vec<(RecordKey, Record)>> {
-    let mut statement = conn.prepare_cached(
-        "SELECT key, revision, value FROM records WHERE key >= ?1 AND key > ?2 ORDER BY key LIMIT ?3",
-    )?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let mut rows = statement.query(params![prefix, after.map_or("", RecordKey::as_str), limit])?;
+    // One bound only: given two, SQLite seeks to the first and reads from there on, so that all pages together read the square.
+    let (sql, from) = match after {
+        Some(after) if after.as_str() >= prefix => (LIST_BEHIND, after.as_str()),
+        _ => (LIST_FROM, prefix),
+    };
+    let mut statement = conn.prepare_cached(sql)?;
+    let mut rows = statement.query(params![from, limit])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let text = row.get_ref(0)?.as_str()?;
@@ -136,6 +169,12 @@ fn list(
     }
     Ok(found)
 }
+
+const INSERT: &str = "INSERT INTO records (key, revision, value) VALUES (?, ?, ?) ON CONFLICT DO NOTHING";
+const UPDATE: &str = "UPDATE records SET revision = ?, value = ? WHERE key = ? AND revision = ?";
+const DELETE: &str = "DELETE FROM records WHERE key = ? AND revision = ?";
+const LIST_FROM: &str = "SELECT key, revision, value FROM records WHERE key >= ? ORDER BY key LIMIT ?";
+const LIST_BEHIND: &str = "SELECT key, revision, value FROM records WHERE key > ? ORDER BY key LIMIT ?";
 
 fn record(row: &Row<'_>, first: usize) -> rusqlite::Result<Record> {
     let revision: i64 = row.get(first)?;
