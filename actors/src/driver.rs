@@ -298,7 +298,7 @@ impl<A: PersistentActor> Driver<A> {
                 warn!(persistence_id = %self.id(), "stopped: the journal cannot be asked; the next command tries again");
             }
             // Its report has said and counted it.
-            StopReason::GivenUp => {}
+            StopReason::GivenUp | StopReason::Erased => {}
             StopReason::Stopped => debug!(persistence_id = %self.id(), "stopped"),
         }
         let failure =
@@ -307,7 +307,10 @@ impl<A: PersistentActor> Driver<A> {
             StopReason::Passivated | StopReason::PassivatedWhileNeeded => TerminationReason::Passivated,
             StopReason::Stopped => TerminationReason::Stopped,
             StopReason::Fenced => TerminationReason::Fenced,
-            StopReason::RecoveryFailed | StopReason::GivenUp | StopReason::Unavailable => {
+            StopReason::RecoveryFailed
+            | StopReason::GivenUp
+            | StopReason::Erased
+            | StopReason::Unavailable => {
                 TerminationReason::Failed(ActorFailure::Entity { failure: Box::new(failure.clone()) })
             }
         };

@@ -97,6 +97,17 @@ pub enum Failure {
         /// Until then commands get this failure at once; the first one after it has the history read again.
         retry_after: Duration,
     },
+    /// The entity was erased: the key of its events was destroyed on purpose, and nothing is stored for it any more. Repeating does not help.
+    /// Use another id, or have a new life allowed under this one (`annals keys allow`).
+    #[error(
+        "{persistence_id} was erased: use another id, or allow a new life under this one with `annals keys allow` (not looked at again for {retry_after:?})"
+    )]
+    Erased {
+        /// The entity that was asked.
+        persistence_id: PersistenceId,
+        /// Until then commands get this failure at once; the first one after it looks whether a new life was allowed.
+        retry_after: Duration,
+    },
     /// An event of the command could not be made into bytes, or is refused by the journal; state is untouched.
     #[error("the events of the command cannot be stored: {reason}")]
     NotStorable {
@@ -160,8 +171,9 @@ impl Failure {
 impl Failure {
     /// The same, with so much time left.
     pub(crate) fn after(mut self, left: Duration) -> Self {
-        if let Self::RecoveryFailed { retry_after, .. } | Self::PanickedTooOften { retry_after, .. } =
-            &mut self
+        if let Self::RecoveryFailed { retry_after, .. }
+        | Self::Erased { retry_after, .. }
+        | Self::PanickedTooOften { retry_after, .. } = &mut self
         {
             *retry_after = left;
         }
@@ -177,6 +189,7 @@ impl Failure {
             Self::Fenced { .. } => Some(DeadLetterReason::Fenced),
             Self::JournalUnavailable { .. } => Some(DeadLetterReason::JournalUnavailable),
             Self::RecoveryFailed { .. } => Some(DeadLetterReason::RecoveryFailed),
+            Self::Erased { .. } => Some(DeadLetterReason::Erased),
             Self::PanickedTooOften { .. } => Some(DeadLetterReason::PanickedTooOften),
             Self::Panicked { .. } | Self::NotStorable { .. } | Self::WorkTimedOut { .. } => None,
             // Only who waits can run out of time; and who was never meant has no letters.

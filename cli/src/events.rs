@@ -101,6 +101,7 @@ fn json(out: &mut (dyn Write + Send), id: &PersistenceId, item: &Replayed) -> io
     match item {
         Replayed::Event(event) => json_lines::write_event(out, &event.envelope),
         Replayed::Deleted { to, .. } => json_lines::write_deleted(out, id, *to),
+        Replayed::Erased { to, .. } => json_lines::write_erased(out, id, *to),
         _ => Ok(()),
     }
 }
@@ -116,6 +117,7 @@ fn text(out: &mut impl Write, item: &Replayed) -> io::Result<()> {
             writeln!(out)
         }
         Replayed::Deleted { from, to } => writeln!(out, "{from} to {to} were deleted"),
+        Replayed::Erased { from, to } => writeln!(out, "{from} to {to} were erased"),
         _ => Ok(()),
     }
 }

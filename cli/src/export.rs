@@ -144,6 +144,7 @@ impl Export<'_> {
                     deleted_to = to;
                     json_lines::write_deleted(&mut self.output, name, to)?;
                 }
+                Replayed::Erased { to, .. } => json_lines::write_erased(&mut self.output, name, to)?,
                 _ => bail!("{id} has an item that this build does not know: run a newer build"),
             }
         }

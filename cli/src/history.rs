@@ -65,7 +65,7 @@ impl History {
                     self.in_vain = 0;
                     let last = match &item {
                         Replayed::Event(event) => event.envelope.seq_nr,
-                        Replayed::Deleted { to, .. } => *to,
+                        Replayed::Deleted { to, .. } | Replayed::Erased { to, .. } => *to,
                         _ => self.next,
                     };
                     self.next = last.next();

@@ -153,6 +153,7 @@ impl Import<'_> {
         let next = match json_lines::read(line, entity.id())? {
             LineItem::Event(event) => entity.event(event).await.context(GOES_ON)?,
             LineItem::Deleted { to } => entity.deleted(to).await.context(GOES_ON)?,
+            LineItem::Erased { to } => entity.erased(to).await.context(GOES_ON)?,
             _ => {
                 let snapshot = snapshot_line::read(line, entity.id())?;
                 self.snapshot(snapshot).await.context(GOES_ON)?;

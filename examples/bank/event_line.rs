@@ -25,6 +25,9 @@ pub(crate) fn event_line(item: &Replayed) -> Result<String, JournalError> {
         Replayed::Deleted { from, to } => {
             Ok(format!("{{\"seq_nr\":{to},\"event\":\"deleted\",\"from\":{from}}}\n"))
         }
+        Replayed::Erased { from, to } => {
+            Ok(format!("{{\"seq_nr\":{to},\"event\":\"erased\",\"from\":{from}}}\n"))
+        }
         _ => Ok(String::new()),
     }
 }

@@ -50,6 +50,7 @@
 mod cipher;
 pub use cipher::NotAuthentic;
 mod key_bytes;
+mod key_cache;
 pub use key_bytes::KeyBytes;
 mod master_key;
 pub use master_key::MasterKeyId;
@@ -82,6 +83,7 @@ pub use rotation::{RotationFailure, RotationOptions, RotationProgress, RotationS
 mod key_usage;
 pub use key_usage::{KeyUsage, MasterKeyUsage};
 mod key_state;
+mod life;
 pub use key_state::KeyState;
 mod chain_key;
 mod erasure;

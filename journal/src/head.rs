@@ -9,12 +9,20 @@ pub struct Head {
     pub token: Token,
     /// Events up to this number were deleted; [`SeqNr::ZERO`] when none was.
     pub deleted_to: SeqNr,
+    /// Events up to this number were erased, and a new life begins behind them; [`SeqNr::ZERO`] when none was. Only a journal that seals
+    /// says so.
+    pub erased_to: SeqNr,
     /// What the newest append with a mark left here; `None` when there was none.
     pub mark: Option<Mark>,
 }
 
 impl Head {
     /// The head of an id that nobody has claimed or written.
-    pub const EMPTY: Self =
-        Self { seq_nr: SeqNr::ZERO, token: Token::NONE, deleted_to: SeqNr::ZERO, mark: None };
+    pub const EMPTY: Self = Self {
+        seq_nr: SeqNr::ZERO,
+        token: Token::NONE,
+        deleted_to: SeqNr::ZERO,
+        erased_to: SeqNr::ZERO,
+        mark: None,
+    };
 }

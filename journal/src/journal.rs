@@ -70,7 +70,8 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// The stream has the events with `from <= number <= to` that were stored when it began, at most `limit` of them, each
     /// once and in order. Numbers of the range that were deleted come first as one [`Replayed::Deleted`], which does not
     /// count against `limit`. An unknown id gives an empty stream. An event that is
-    /// deleted while the stream runs is either given or part of a `Deleted` item, never silently missing.
+    /// deleted while the stream runs is either given or part of a `Deleted` item, never silently missing. Neighbours whose key was
+    /// destroyed come as one [`Replayed::Erased`], which counts against `limit` as the events that it stands for.
     ///
     /// The stream ends after its first error.
     fn replay(&self, range: ReplayRange) -> BoxStream<'static, Result<Replayed, JournalError>>;

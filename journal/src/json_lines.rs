@@ -4,12 +4,13 @@
 //! {"persistence_id":"loan|173688","seq_nr":1,"timestamp":1317422324546000,"manifest":"loan.submitted",
 //!  "schema_version":1,"codec":1,"tags":[],"epoch":3,"activation":1,"writer":"…","payload":{"at":"…"}}      (one line)
 //! {"persistence_id":"loan|173691","deleted_to":4}
+//! {"persistence_id":"loan|173702","erased_to":9}
 //! ```
 //!
 //! Lines are ordered by persistence id (by its bytes), then by number. Numbers and names are those of the stored envelope.
 //! `payload` is the payload as it is stored, when that is JSON on one line; otherwise `payload_base64` has its bytes. Required are
 //! `persistence_id`, `seq_nr`, `manifest` and the payload; the rest has defaults, for lines written by hand. A `deleted_to` stands
-//! where events were deleted. A line with `"snapshot":true` is no event, and readers of events pass over it.
+//! where events were deleted, an `erased_to` where the key of all events between the line before and this number was destroyed. A line with `"snapshot":true` is no event, and readers of events pass over it.
 
 use std::borrow::Cow;
 use std::io::{self, Write};
@@ -31,7 +32,7 @@ use crate::{
 ///
 /// One line an event: `persistence_id`, `seq_nr`, `timestamp` (microseconds), `manifest`, `schema_version`, `codec` (1 JSON, 2
 /// protobuf, 64.. the user's own), `tags`, `epoch`, `activation`, `writer`, and the payload as it is stored: in `payload` when it is
-/// JSON, in `payload_base64` otherwise. Where events were deleted, a line has `deleted_to`. Lines are ordered by persistence id,
+/// JSON, in `payload_base64` otherwise. Where events were deleted, a line has `deleted_to`; where they were erased, `erased_to`. Lines are ordered by persistence id,
 /// then by number.
 ///
 /// # Errors
@@ -50,6 +51,7 @@ pub async fn export(journal: &dyn Journal, out: &mut (dyn Write + Send)) -> Resu
                         write_event(out, &event.envelope)?;
                     }
                     Replayed::Deleted { to, .. } => write_deleted(out, id, *to)?,
+                    Replayed::Erased { to, .. } => write_erased(out, id, *to)?,
                 }
             }
         }
@@ -86,7 +88,15 @@ pub fn write_event(out: &mut (dyn Write + Send), envelope: &Envelope) -> io::Res
 /// # Errors
 /// Those of `out`.
 pub fn write_deleted(out: &mut (dyn Write + Send), id: &PersistenceId, to: SeqNr) -> io::Result<()> {
-    write_line(out, &Line::deleted(id, to))
+    write_line(out, &Line { deleted_to: Some(to.get()), ..Line::without_event(id) })
+}
+
+/// Writes the line that says that the key of an id's events up to a number was destroyed: of all that have no line.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_erased(out: &mut (dyn Write + Send), id: &PersistenceId, to: SeqNr) -> io::Result<()> {
+    write_line(out, &Line { erased_to: Some(to.get()), ..Line::without_event(id) })
 }
 
 /// What a line says.
@@ -97,6 +107,11 @@ pub enum LineItem {
     Event(Box<Envelope>),
     /// The id's events up to this number were deleted.
     Deleted {
+        /// The last of them.
+        to: SeqNr,
+    },
+    /// The id's events up to this number were erased, as far as they have no line.
+    Erased {
         /// The last of them.
         to: SeqNr,
     },
@@ -161,6 +176,8 @@ struct Line<'a> {
     payload_base64: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deleted_to: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    erased_to: Option<u64>,
     #[serde(default, skip_serializing)]
     snapshot: bool,
 }
@@ -187,11 +204,12 @@ impl<'a> Line<'a> {
             payload: json,
             payload_base64,
             deleted_to: None,
+            erased_to: None,
             snapshot: false,
         }
     }
 
-    fn deleted(id: &'a PersistenceId, to: SeqNr) -> Self {
+    fn without_event(id: &'a PersistenceId) -> Self {
         Self {
             persistence_id: id.as_str().into(),
             seq_nr: 0,
@@ -207,7 +225,8 @@ impl<'a> Line<'a> {
             key_id: None,
             payload: None,
             payload_base64: None,
-            deleted_to: Some(to.get()),
+            deleted_to: None,
+            erased_to: None,
             snapshot: false,
         }
     }
@@ -253,6 +272,10 @@ pub fn read(line: &str, id: &PersistenceId) -> Result<LineItem, InvalidLine> {
     if let Some(to) = line.deleted_to {
         let to = SeqNr::new(to).ok_or_else(|| InvalidLine::because("\"deleted_to\" is too large"))?;
         return Ok(LineItem::Deleted { to });
+    }
+    if let Some(to) = line.erased_to {
+        let to = SeqNr::new(to).ok_or_else(|| InvalidLine::because("\"erased_to\" is too large"))?;
+        return Ok(LineItem::Erased { to });
     }
     line.into_envelope(id).map(|envelope| LineItem::Event(Box::new(envelope)))
 }
@@ -331,8 +354,24 @@ mod tests {
         let id = PersistenceId::new("loan", "1").unwrap();
         let line = r#"{"persistence_id":"loan|1","seq_nr":1,"manifest":"loan.submitted","payload":{}}"#;
         assert!(matches!(read(line, &id), Ok(LineItem::Event(_))));
-        let deleted = serde_json::to_string(&Line::deleted(&id, SeqNr::FIRST)).unwrap();
-        assert!(matches!(read(&deleted, &id), Ok(LineItem::Deleted { to: SeqNr::FIRST })));
+    }
+
+    #[test]
+    fn what_is_gone_has_a_line() {
+        let id = PersistenceId::new("loan", "1").unwrap();
+        let written = |write: &dyn Fn(&mut Vec<u8>)| {
+            let mut line = Vec::new();
+            write(&mut line);
+            String::from_utf8(line).unwrap()
+        };
+        let deleted = written(&|out| write_deleted(out, &id, SeqNr::FIRST).unwrap());
+        assert_eq!(read(&deleted, &id), Ok(LineItem::Deleted { to: SeqNr::FIRST }));
+        let erased = written(&|out| write_erased(out, &id, SeqNr::FIRST).unwrap());
+        assert_eq!(
+            erased.lines().collect::<Vec<_>>(),
+            [r#"{"persistence_id":"loan|1","schema_version":1,"codec":1,"erased_to":1}"#]
+        );
+        assert_eq!(read(&erased, &id), Ok(LineItem::Erased { to: SeqNr::FIRST }));
     }
 
     #[test]

@@ -27,6 +27,18 @@ pub enum PageItem {
         /// The last.
         to: SeqNr,
     },
+    /// Events of an id that can never be read again: the key that sealed them was destroyed on purpose. Some of them may have been read
+    /// before.
+    Erased {
+        /// The offset of one of them.
+        offset: Offset,
+        /// Which id.
+        persistence_id: PersistenceId,
+        /// The first of all that were erased.
+        from: SeqNr,
+        /// The last of all that were erased.
+        to: SeqNr,
+    },
 }
 
 impl PageItem {
@@ -34,7 +46,7 @@ impl PageItem {
     pub fn offset(&self) -> Offset {
         match self {
             Self::Event(event) => event.offset,
-            Self::Deleted { offset, .. } => *offset,
+            Self::Deleted { offset, .. } | Self::Erased { offset, .. } => *offset,
         }
     }
 }

@@ -52,4 +52,12 @@ pub enum Replayed {
         /// The last.
         to: SeqNr,
     },
+    /// These numbers of the range that was asked for are there, and can never be read again: the key that sealed them was destroyed on
+    /// purpose.
+    Erased {
+        /// The first.
+        from: SeqNr,
+        /// The last.
+        to: SeqNr,
+    },
 }

@@ -120,7 +120,7 @@ impl SealedSnapshots {
         }
         Ok(match one(self.keys.state(&[id]).await)? {
             KeyState::None => true,
-            KeyState::Live { generations, erased_to: None } => {
+            KeyState::Live { generations, erased_to: None, .. } => {
                 generations.first().is_none_or(|(_, from_seq)| seq_nr < *from_seq)
             }
             // All that an erased life had was sealed.

@@ -1,5 +1,5 @@
 use annals_journal::PersistenceId;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use crate::entity::Report;
 use crate::node::Shared;
@@ -34,6 +34,9 @@ impl Report {
             }
             Self::RecoveryFailed(reason) => {
                 error!(persistence_id = %id, %reason, "recovery failed: restore or repair; the next command after a pause tries again");
+            }
+            Self::Erased => {
+                info!(persistence_id = %id, "the entity was erased: its commands are refused until a new life is allowed");
             }
             Self::CallerGone => {
                 debug!(persistence_id = %id, "a command was dropped: its caller had given up")

@@ -133,6 +133,8 @@ pub(crate) enum Report {
     JournalUnavailable(String),
     /// Recovery gave up.
     RecoveryFailed(RecoveryError),
+    /// The entity was erased, which is no fault.
+    Erased,
     /// A command's caller had given up before it was decided.
     CallerGone,
 }
@@ -149,6 +151,7 @@ pub(crate) enum RestartReason {
     Panicked,
     ChildFailed,
     Corrupt,
+    Erased,
 }
 
 impl RestartReason {
@@ -163,6 +166,7 @@ impl RestartReason {
             Self::Panicked => "panic",
             Self::ChildFailed => "child",
             Self::Corrupt => "corrupt",
+            Self::Erased => "erased",
         }
     }
 }
@@ -180,6 +184,8 @@ pub(crate) enum StopReason {
     Fenced,
     /// Its history cannot be read.
     RecoveryFailed,
+    /// It was erased.
+    Erased,
     /// It has panicked too often.
     GivenUp,
     /// The journal cannot be asked.

@@ -114,6 +114,15 @@ impl<A: PersistentActor> Entity<A> {
         self.halt(StopReason::RecoveryFailed, &failure);
     }
 
+    /// Its key was destroyed on purpose.
+    pub(super) fn erased(&mut self) {
+        self.out.push(Action::Report(Report::Erased));
+        let retry_after = self.supervision().recovery_failed();
+        self.out.push(Action::LeaveAlone(retry_after));
+        let persistence_id = self.identity.persistence_id.clone();
+        self.halt(StopReason::Erased, &Failure::Erased { persistence_id, retry_after });
+    }
+
     /// It has panicked too often.
     pub(super) fn give_up(&mut self, message: String) {
         let retry_after = self.supervision().given_up();

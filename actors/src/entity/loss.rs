@@ -55,6 +55,10 @@ impl<A: PersistentActor> Entity<A> {
             self.halt(StopReason::Fenced, &failure);
             return;
         }
+        if reason == RestartReason::Erased && self.lost.is_none() {
+            self.erased();
+            return;
+        }
         if self.told == Told::Stop && self.lost.is_none() {
             self.halt(StopReason::Stopped, &self.stopping());
             return;

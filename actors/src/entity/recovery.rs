@@ -96,16 +96,24 @@ impl<A: PersistentActor> Entity<A> {
                     None => self.halt(StopReason::Fenced, &failure),
                 }
             }
-            Err(error @ (JournalError::Corrupt { .. } | JournalError::Rejected { .. })) => {
-                self.fail_recovery(RecoveryError::journal(&error));
-            }
+            Err(JournalError::Erased { .. }) => self.erased(),
+            Err(
+                error @ (JournalError::Corrupt { .. }
+                | JournalError::Rejected { .. }
+                | JournalError::Key { .. }),
+            ) => self.fail_recovery(RecoveryError::journal(&error)),
             // Unknown too: the next claim has a newer activation, as it must.
             Err(error) => self.trouble(now, error.to_string()),
         }
     }
 
     fn load(&mut self, now: Timestamp, token: Token, head: Head) {
-        if head.seq_nr == SeqNr::ZERO {
+        if let Some(lost) = self.lost.take_if(|lost| lost.first_unknown() <= head.erased_to) {
+            // Nobody will know any more whether it was stored.
+            self.out.extend(lost.into_unknown());
+        }
+        if head.seq_nr == head.erased_to {
+            // Nothing was ever stored, or nothing that can be read.
             self.replay(now, token, head, None);
             return;
         }
@@ -115,7 +123,7 @@ impl<A: PersistentActor> Entity<A> {
     }
 
     fn load_below(&mut self, now: Timestamp, loading: Loading) {
-        if loading.at_most == SeqNr::ZERO {
+        if loading.at_most <= loading.head.erased_to {
             self.replay(now, loading.token, loading.head, None);
         } else {
             self.out.push(Action::Load(loading.at_most));
@@ -127,7 +135,9 @@ impl<A: PersistentActor> Entity<A> {
         let Phase::Loading(loading) = &self.phase else { return };
         let Loading { token, head, at_most } = **loading;
         match result {
-            Ok(None) => self.replay(now, token, head, None),
+            // An older one is none, too: it is of what was erased.
+            Ok(None) | Err(SnapshotError::Erased { .. }) => self.replay(now, token, head, None),
+            Ok(Some(snapshot)) if snapshot.seq_nr <= head.erased_to => self.replay(now, token, head, None),
             Ok(Some(snapshot)) => match self.usable(&snapshot, head, at_most) {
                 Ok(state) => self.replay(now, token, head, Some((state, snapshot))),
                 Err(reason) => self.older_snapshot(now, token, head, snapshot.seq_nr.min(at_most), reason),
@@ -171,7 +181,8 @@ impl<A: PersistentActor> Entity<A> {
 
     fn replay(&mut self, now: Timestamp, token: Token, head: Head, snapshot: Option<(A, Snapshot)>) {
         let (state, next, cadence, snapshot, began_with) = match snapshot {
-            None => (A::default(), SeqNr::FIRST, Cadence::new(), None, SeqNr::ZERO),
+            // Behind what was erased a new life begins.
+            None => (A::default(), head.erased_to.next(), Cadence::new(), None, SeqNr::ZERO),
             Some((state, snapshot)) => {
                 let seq_nr = snapshot.seq_nr;
                 let cadence = Cadence::from_snapshot(snapshot.timestamp);
@@ -266,6 +277,8 @@ impl<A: PersistentActor> Entity<A> {
                     self.events_missing(now, replaying.token, head);
                 }
             }
+            // Since the claim: before, the claim would have been told, or have begun behind it.
+            Ok(Some(Replayed::Erased { .. })) | Err(JournalError::Erased { .. }) => self.erased(),
             Ok(Some(_)) => {
                 let reason = "the replay has an item that this build does not know: run a newer build";
                 self.fail_recovery(RecoveryError::Journal { message: reason.into() });

@@ -41,6 +41,8 @@ pub enum DeadLetterReason {
     JournalUnavailable,
     /// The history of the entity cannot be read.
     RecoveryFailed,
+    /// The entity was erased.
+    Erased,
     /// The entity has panicked too often.
     PanickedTooOften,
 }
@@ -57,6 +59,7 @@ impl DeadLetterReason {
             Self::Fenced => "fenced",
             Self::JournalUnavailable => "journal_unavailable",
             Self::RecoveryFailed => "recovery_failed",
+            Self::Erased => "erased",
             Self::PanickedTooOften => "panicked_too_often",
         }
     }

@@ -146,6 +146,19 @@ impl Entity {
         }
     }
 
+    /// The line that says that events were erased: nothing of them is left but their numbers.
+    pub(super) async fn erased(&mut self, to: SeqNr) -> Result<Next, JournalError> {
+        if self.next == SeqNr::FIRST {
+            return self.deleted(to).await;
+        }
+        let from = self.next.max(self.head.seq_nr.next());
+        if to < self.next || to.get() - self.next.get() > MOST_PLACEHOLDERS {
+            return Ok(Next::Refuse(format!("an erased_to of {to:?} stands where {:?} follows", self.next)));
+        }
+        self.next = to.next();
+        Ok(if from > to { Next::Nothing } else { Next::Delete(from.get()..=to.get()) })
+    }
+
     /// The event that the journal has at a number; `None` when it was deleted there.
     async fn stored(&mut self, seq_nr: SeqNr) -> Result<Option<Envelope>, JournalError> {
         if seq_nr <= self.deleted_to {

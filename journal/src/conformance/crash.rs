@@ -190,6 +190,7 @@ impl Acknowledged {
                     (envelope.persistence_id, number, number)
                 }
                 PageItem::Deleted { persistence_id, from, to, .. } => (persistence_id, from.get(), to.get()),
+                erased @ PageItem::Erased { .. } => panic!("kill {kills}: {erased:?}"),
             };
             let n = (0..APPENDERS).find(|n| entity(*n) == id).unwrap();
             assert!(
@@ -221,6 +222,7 @@ async fn check_events(journal: &Arc<dyn Journal>, id: &PersistenceId, deleted: u
                 assert_eq!(stored.envelope, event(id, number, stored.envelope.token), "kill {kills}: {id}");
                 next += 1;
             }
+            erased @ Replayed::Erased { .. } => panic!("kill {kills}: {id}: {erased:?}"),
         }
     }
     assert_eq!(next, head + 1, "kill {kills}: events of {id} are missing");

@@ -233,7 +233,7 @@ pub async fn a_reader_by_tag_meets_what_was_deleted(h: &mut Harness) {
 fn offset_of(items: &[PageItem], id: &PersistenceId, number: u64) -> Offset {
     let found = items.iter().find(|item| match item {
         PageItem::Event(event) => event.envelope.persistence_id == *id && event.envelope.seq_nr == nr(number),
-        PageItem::Deleted { .. } => false,
+        _ => false,
     });
     found.unwrap().offset()
 }
@@ -245,6 +245,7 @@ fn assert_gapless(items: &[Replayed], count: u64) {
         let (from, to) = match item {
             Replayed::Event(event) => (event.envelope.seq_nr, event.envelope.seq_nr),
             Replayed::Deleted { from, to } => (*from, *to),
+            erased @ Replayed::Erased { .. } => panic!("{erased:?}"),
         };
         assert_eq!(from.get(), next, "{next} is missing");
         next = to.get() + 1;

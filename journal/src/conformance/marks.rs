@@ -2,9 +2,7 @@
 
 use super::Harness;
 use super::sample::*;
-use crate::{
-    AtomicWrite, Head, Journal, JournalError, JournalExt, Mark, MarkChange, PersistenceId, SeqNr, Write,
-};
+use crate::{AtomicWrite, Head, Journal, JournalError, JournalExt, Mark, MarkChange, PersistenceId, Write};
 
 /// An append that changes the mark does both in one step: its answer, the next claim and every reader say the new mark. One that changes
 /// none leaves it.
@@ -17,7 +15,7 @@ pub async fn a_mark_is_stored_with_its_append(h: &mut Harness) {
         return;
     }
     let (other, _) = h.another().await;
-    let head = Head { seq_nr: nr(2), token: OWNER, deleted_to: SeqNr::ZERO, mark: Some(mark(1)) };
+    let head = Head { seq_nr: nr(2), token: OWNER, mark: Some(mark(1)), ..Head::EMPTY };
     assert_eq!(journal.append(marked).await.unwrap(), head);
     assert_eq!(journal.head(&a).await.unwrap(), head);
     assert_eq!(other.head(&a).await.unwrap(), head);
@@ -98,7 +96,7 @@ pub async fn a_mark_is_changed_by_its_owner_alone(h: &mut Harness) {
     journal.claim(&a, newer).await.unwrap();
     refused!(journal.write_one(set(&a, Some(1), 2)).await, Superseded);
     let head = journal.write_one(set_by(&a, newer, Some(1), 2)).await.unwrap();
-    assert_eq!(head, Head { seq_nr: nr(3), token: newer, deleted_to: SeqNr::ZERO, mark: Some(mark(2)) });
+    assert_eq!(head, Head { seq_nr: nr(3), token: newer, mark: Some(mark(2)), ..Head::EMPTY });
     assert_eq!(journal.head(&a).await.unwrap(), head);
     assert_eq!(shown_range(&journal, crate::ReplayRange::all(&a)).await, "1 2 3");
 }

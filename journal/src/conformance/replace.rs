@@ -167,7 +167,7 @@ async fn events_of(journal: &Arc<dyn Journal>, id: &PersistenceId, number: u64) 
         .into_iter()
         .filter_map(|item| match item {
             crate::Replayed::Event(event) => Some(event),
-            crate::Replayed::Deleted { .. } => None,
+            crate::Replayed::Deleted { .. } | crate::Replayed::Erased { .. } => None,
         })
         .collect()
 }

@@ -115,7 +115,7 @@ pub(super) async fn events(journal: &Arc<dyn Journal>, id: &PersistenceId) -> Ve
         .into_iter()
         .map(|item| match item {
             Replayed::Event(event) => event,
-            Replayed::Deleted { from, to } => panic!("{id} was deleted from {from:?} to {to:?}"),
+            gone => panic!("{id} has {gone:?}"),
         })
         .collect()
 }
@@ -125,6 +125,7 @@ pub(super) fn shown(items: &[Replayed]) -> String {
     let item = |item: &Replayed| match item {
         Replayed::Event(event) => event.envelope.seq_nr.to_string(),
         Replayed::Deleted { from, to } => format!("[{from}-{to}]"),
+        Replayed::Erased { from, to } => format!("erased[{from}-{to}]"),
     };
     items.iter().map(item).collect::<Vec<_>>().join(" ")
 }
@@ -142,6 +143,9 @@ pub(super) fn shown_page(items: &[PageItem]) -> String {
         }
         PageItem::Deleted { persistence_id, from, to, .. } => {
             format!("{}[{from}-{to}]", persistence_id.entity_id())
+        }
+        PageItem::Erased { persistence_id, from, to, .. } => {
+            format!("{}erased[{from}-{to}]", persistence_id.entity_id())
         }
     };
     items.iter().map(item).collect::<Vec<_>>().join(" ")

@@ -1,10 +1,10 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use quick_cache::sync::Cache;
 use tokio::sync::OnceCell;
 
 use super::keeper::Keeper;
+use super::key_cache::{KeyCache, Note};
 use super::key_records::{Generation, KeyRecord as _, ScopeKeys, scope_key};
 use super::key_store::{ATTEMPTS, Active, KeyStore, busy, no_answer};
 use super::registration::Registration;
@@ -29,8 +29,7 @@ pub(super) struct Shared {
     pub(super) store: Arc<KeyStore>,
     /// `None`: opened for reading, nothing is made.
     active: Option<Mutex<Active>>,
-    /// Keys are wiped when they leave it and nobody seals with them any more.
-    cache: Cache<Scope, Arc<Opened>>,
+    pub(super) cache: KeyCache<Arc<Opened>>,
     pub(super) chain: OnceCell<KeyBytes>,
     /// `None`: opened for reading, and nobody waits for this process.
     pub(super) keeper: Option<Keeper>,
@@ -62,8 +61,8 @@ impl Shared {
 }
 
 /// A scope's record and its keys.
-struct Opened {
-    record: ScopeKeys,
+pub(super) struct Opened {
+    pub(super) record: ScopeKeys,
     revision: Revision,
     keys: Vec<Arc<DataKey>>,
 }
@@ -82,6 +81,11 @@ impl Opened {
 
     fn to_open(&self, id: KeyId) -> Option<&Arc<DataKey>> {
         self.keys.iter().rfind(|key| key.id() == id)
+    }
+
+    /// Whether what this generation sealed was erased. Generations begin at 1: 0 is none.
+    fn was_erased(&self, id: KeyId) -> bool {
+        (1..=self.record.erased_to).contains(&id.0)
     }
 }
 
@@ -107,7 +111,7 @@ impl DataKeys {
         let shared = Arc::new_cyclic(|shared| Shared {
             store,
             active: Some(Mutex::new(active)),
-            cache: Cache::new(options.cached_ids),
+            cache: KeyCache::new(options.cached_ids),
             chain: OnceCell::new(),
             keeper: Some(Keeper::start(shared.clone(), registration, &options)),
         });
@@ -125,7 +129,7 @@ impl DataKeys {
     ) -> Result<Self, KeysError> {
         let store = Arc::new(KeyStore::new(records, masters));
         store.check_masters(&*store.masters()).await?;
-        let (cache, chain) = (Cache::new(options.cached_ids), OnceCell::new());
+        let (cache, chain) = (KeyCache::new(options.cached_ids), OnceCell::new());
         Ok(Self { shared: Arc::new(Shared { store, active: None, cache, chain, keeper: None }) })
     }
 
@@ -164,10 +168,11 @@ impl DataKeys {
                 break;
             }
             let ids: Vec<&PersistenceId> = open.iter().map(|n| wanted[*n].0).collect();
+            let notes: Vec<_> = ids.iter().map(|id| self.shared.cache.note(id.as_str())).collect();
             let found = self.load(&ids).await;
             let mut changes = Vec::new();
             let mut makes = Vec::new();
-            for (n, found) in open.into_iter().zip(found) {
+            for ((n, note), found) in open.into_iter().zip(notes).zip(found) {
                 let (id, seq_nr) = wanted[n];
                 let before = match found {
                     Ok(before) => before,
@@ -187,7 +192,7 @@ impl DataKeys {
                 match self.make(id, seq_nr, before).await {
                     Ok((change, made)) => {
                         changes.push(change);
-                        makes.push((n, made));
+                        makes.push((n, note, made));
                     }
                     Err(error) => answers[n] = Some(Err(error.into_journal(id.as_str()))),
                 }
@@ -197,12 +202,12 @@ impl DataKeys {
             }
             let mut verdicts = self.shared.store.records.change(changes).await.into_iter();
             let mut guard_changed = false;
-            for (n, mut made) in makes {
+            for (n, note, mut made) in makes {
                 match verdicts.next().unwrap_or_else(|| Err(no_answer())) {
                     Ok(Verdict::Set(revision)) => {
                         made.revision = revision;
                         answers[n] = made.keys.last().cloned().map(Ok);
-                        self.shared.cache.insert(wanted[n].0.into(), Arc::new(made));
+                        self.shared.cache.keep(wanted[n].0.into(), note, Arc::new(made));
                     }
                     // Somebody else made one: the next round reads it.
                     Ok(Verdict::Changed { .. }) => {}
@@ -232,6 +237,19 @@ impl DataKeys {
         self.shared.cache.get(id.as_str())?.to_open(key).cloned()
     }
 
+    /// What is known without a look at the store about what opens an id's event.
+    pub(super) fn known_to_open(
+        &self,
+        id: &PersistenceId,
+        key: KeyId,
+    ) -> Option<Result<Arc<DataKey>, JournalError>> {
+        let opened = self.shared.cache.get(id.as_str())?;
+        if opened.was_erased(key) {
+            return Some(Err(JournalError::Erased { persistence_id: id.clone(), seq_nr: None }));
+        }
+        opened.to_open(key).cloned().map(Ok)
+    }
+
     /// The keys that open what they sealed for each id, in the order of `wanted`; all that are not in memory with one look at the store.
     ///
     /// # Errors
@@ -241,7 +259,7 @@ impl DataKeys {
         &self,
         wanted: &[(&PersistenceId, KeyId)],
     ) -> Vec<Result<Arc<DataKey>, JournalError>> {
-        let cached: Vec<_> = wanted.iter().map(|(id, key)| self.to_open_cached(id, *key)).collect();
+        let cached: Vec<_> = wanted.iter().map(|(id, key)| self.known_to_open(id, *key)).collect();
         let missing: Vec<&PersistenceId> =
             wanted.iter().zip(&cached).filter(|(_, key)| key.is_none()).map(|((id, _), _)| *id).collect();
         let mut loaded = self.load(&missing).await.into_iter();
@@ -250,11 +268,10 @@ impl DataKeys {
             .zip(cached)
             .map(|((id, key), cached)| {
                 if let Some(found) = cached {
-                    return Ok(found);
+                    return found;
                 }
                 let opened = loaded.next().unwrap_or_else(|| Err(no_answer()))?;
-                // Generations begin at 1: 0 is none, erased or not.
-                if opened.as_ref().is_some_and(|opened| (1..=opened.record.erased_to).contains(&key.0)) {
+                if opened.as_ref().is_some_and(|opened| opened.was_erased(*key)) {
                     return Err(JournalError::Erased { persistence_id: (*id).clone(), seq_nr: None });
                 }
                 opened.as_ref().and_then(|opened| opened.to_open(*key)).cloned().ok_or_else(|| {
@@ -267,7 +284,7 @@ impl DataKeys {
 
     /// Has an id's keys read again when they are wanted next: call it when somebody else may have changed them.
     pub fn forget(&self, id: &PersistenceId) {
-        self.shared.cache.remove(id.as_str());
+        self.shared.cache.forget(id.as_str());
     }
 
     pub(super) async fn records_of(
@@ -288,25 +305,33 @@ impl DataKeys {
         if ids.is_empty() {
             return Vec::new();
         }
+        let notes: Vec<_> = ids.iter().map(|id| self.shared.cache.note(id.as_str())).collect();
         let records = match self.records_of(ids).await {
             Ok(records) => records,
             Err(error) => return ids.iter().map(|_| Err(error.clone())).collect(),
         };
         let mut records = records.into_iter();
         let mut found = Vec::with_capacity(ids.len());
-        for id in ids {
+        for (id, note) in ids.iter().zip(notes) {
             found.push(match records.next().flatten() {
                 None => Ok(None),
-                Some(record) => self.opened(id, &record).await.map(Some),
+                Some(record) => self.opened(id, &record, note).await.map(Some),
             });
         }
         found
     }
 
-    async fn opened(&self, id: &PersistenceId, record: &Record) -> Result<Arc<Opened>, JournalError> {
+    pub(super) async fn opened(
+        &self,
+        id: &PersistenceId,
+        record: &Record,
+        note: Note,
+    ) -> Result<Arc<Opened>, JournalError> {
         // Counts of what a key has sealed go on while its record is the same.
         let scope = Scope::from(id);
-        if let Some(known) = self.shared.cache.get(&scope).filter(|known| known.revision == record.revision) {
+        if let Some(known) =
+            self.shared.cache.get(scope.as_str()).filter(|known| known.revision == record.revision)
+        {
             return Ok(known);
         }
         let (record, revision) = ScopeKeys::read(&scope_key(id.as_str())?, record)?;
@@ -316,7 +341,7 @@ impl DataKeys {
             keys.push(data_key(&scope, generation, &key.map_err(|error| error.into_journal(id.as_str()))?));
         }
         let opened = Arc::new(Opened { record, revision, keys });
-        self.shared.cache.insert(scope, opened.clone());
+        self.shared.cache.keep(scope, note, opened.clone());
         Ok(opened)
     }
 

@@ -135,7 +135,8 @@ impl Eraser {
         Err(busy(&scope_key(id.as_str())?).into())
     }
 
-    /// Allows a new life under an id that was erased: its events go on from the old highest number, under a fresh key. What was erased stays so.
+    /// Allows a new life under an id that was erased: its events go on from the old highest number, under a fresh key. What was erased stays so,
+    /// and recovery begins behind it.
     ///
     /// `false`: it was not erased, or lives again already.
     ///
@@ -156,6 +157,8 @@ impl Eraser {
                 self.finish(&Erased { persistence_id: id.clone(), erased_to, at }).await?;
                 continue;
             }
+            // Nobody appends any more: owners were superseded, and a claim is answered that the id was erased.
+            record.erased_seq_nr = self.journal.head(id).await?.seq_nr.get();
             record.lives_again = true;
             if self.set(id, Some(revision), &record).await? {
                 return Ok(true);

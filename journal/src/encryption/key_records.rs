@@ -92,6 +92,9 @@ pub(super) struct ScopeKeys {
     /// Whether the id may be sealed for again since then: a new life was allowed.
     #[prost(bool, tag = "5")]
     pub(super) lives_again: bool,
+    /// The id's last event when a new life was allowed: it begins behind. 0: none was.
+    #[prost(uint64, tag = "6")]
+    pub(super) erased_seq_nr: u64,
 }
 
 /// `encryption/chain`.
@@ -129,7 +132,7 @@ pub(super) struct Generation {
 
 impl ScopeKeys {
     pub(super) fn new() -> Self {
-        Self { format: FORMAT, generations: Vec::new(), erased_to: 0, erased_at: 0, lives_again: false }
+        Self { format: FORMAT, ..Self::default() }
     }
 
     pub(super) fn next_number(&self) -> Option<u32> {

@@ -1,5 +1,6 @@
 use super::DataKeys;
 use super::key_records::{KeyRecord as _, ScopeKeys, scope_key};
+use super::life::Life;
 use crate::{JournalError, KeyId, PersistenceId, Record, SeqNr, Timestamp};
 
 /// What the store says about an id's data key.
@@ -14,6 +15,8 @@ pub enum KeyState {
         generations: Vec<(KeyId, SeqNr)>,
         /// What this generation and those before it sealed was erased: this is a new life.
         erased_to: Option<KeyId>,
+        /// The last event of what was erased; [`SeqNr::ZERO`] when nothing was.
+        begins_behind: SeqNr,
     },
     /// The key was destroyed on purpose, or is about to be.
     Erased {
@@ -51,6 +54,10 @@ fn state(id: &PersistenceId, record: Option<&Record>) -> Result<KeyState, Journa
                 })
                 .collect(),
             erased_to: (keys.erased_to > 0).then_some(erased_to),
+            begins_behind: match keys.life() {
+                Life::Behind(last) => last,
+                Life::Erased => SeqNr::ZERO,
+            },
         },
     })
 }

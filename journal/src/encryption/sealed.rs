@@ -25,9 +25,10 @@ use std::sync::Arc;
 
 use self::chain::Chain;
 use self::deletions::Deletions;
-use self::gather::{Gather, Want};
+use self::gather::Gather;
 use self::ids::{Ids, Stored};
 pub use self::options::SealedOptions;
+use super::life::Life;
 use super::{DataKey, DataKeys, KeyState};
 use crate::{Head, Journal, JournalError, KeyId, Limits, PersistenceId, Records, SeqNr};
 
@@ -101,9 +102,9 @@ impl Vault {
 
     /// The key that opens an id's event.
     async fn key_to_open(&self, id: &PersistenceId, key: KeyId) -> Result<Arc<DataKey>, JournalError> {
-        match self.keys.to_open_cached(id, key) {
-            Some(key) => Ok(key),
-            None => self.gather.key(&self.keys, id, Want::Open(key)).await,
+        match self.keys.known_to_open(id, key) {
+            Some(known) => known,
+            None => self.gather.to_open(&self.keys, id, key).await,
         }
     }
 
@@ -111,8 +112,24 @@ impl Vault {
     async fn key_to_seal(&self, id: &PersistenceId, seq_nr: SeqNr) -> Result<Arc<DataKey>, JournalError> {
         match self.keys.to_seal_cached(id, seq_nr) {
             Some(key) => Ok(key),
-            None => self.gather.key(&self.keys, id, Want::Seal(seq_nr)).await,
+            None => self.gather.to_seal(&self.keys, id, seq_nr).await,
         }
+    }
+
+    /// A head with what was erased below it.
+    async fn with_erased(&self, id: &PersistenceId, head: Head) -> Result<Head, JournalError> {
+        if head.seq_nr == SeqNr::ZERO {
+            return Ok(head);
+        }
+        let life = match self.keys.known_life(id) {
+            Some(known) => known,
+            None => self.gather.life(&self.keys, id).await?,
+        };
+        let erased_to = match life {
+            Life::Erased => head.seq_nr,
+            Life::Behind(last) => last.min(head.seq_nr),
+        };
+        Ok(Head { erased_to, ..head })
     }
 
     /// The head that the store has now, checked.

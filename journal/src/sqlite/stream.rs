@@ -30,8 +30,13 @@ impl Stream {
     pub(super) fn find_with(find: &mut Statement<'_>, id: &PersistenceId) -> rusqlite::Result<Option<Self>> {
         find.query_row([id.as_str()], |row| {
             let token = Token::new(Epoch(unsigned(row, 2)?), unsigned(row, 3)?);
-            let head =
-                Head { seq_nr: seq_nr(row, 1)?, token, deleted_to: seq_nr(row, 4)?, mark: mark(row, 5)? };
+            let head = Head {
+                seq_nr: seq_nr(row, 1)?,
+                token,
+                deleted_to: seq_nr(row, 4)?,
+                mark: mark(row, 5)?,
+                ..Head::EMPTY
+            };
             Ok(Self { id: row.get(0)?, head })
         })
         .optional()

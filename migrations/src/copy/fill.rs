@@ -51,6 +51,10 @@ impl Copy {
                     self.append(std::mem::take(&mut appends), report).await?;
                     self.delete_to(&persistence_id, to).await?;
                 }
+                // What cannot be read cannot be copied.
+                PageItem::Erased { persistence_id, to, .. } => {
+                    return Err(JournalError::Erased { persistence_id, seq_nr: Some(to) }.into());
+                }
                 _ => {
                     let reason = "it has an item that this build does not know: run a newer build".to_owned();
                     return Err(CopyError::Closed { name: self.from.name.clone(), reason });

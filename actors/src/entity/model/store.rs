@@ -79,7 +79,7 @@ impl Store {
     }
 
     fn answer(&self) -> Head {
-        Head { seq_nr: seq(self.head()), token: self.token, deleted_to: seq(self.deleted_to), mark: None }
+        Head { seq_nr: seq(self.head()), token: self.token, deleted_to: seq(self.deleted_to), ..Head::EMPTY }
     }
 
     /// As `Journal::write`.

@@ -68,7 +68,7 @@ impl Tally {
             StopReason::Stopped => self.stops += 1,
             StopReason::Unavailable => self.gave_up += 1,
             StopReason::GivenUp => self.given_up += 1,
-            StopReason::Fenced | StopReason::RecoveryFailed => {}
+            StopReason::Fenced | StopReason::RecoveryFailed | StopReason::Erased => {}
         }
     }
 
@@ -80,7 +80,10 @@ impl Tally {
             RestartReason::Unknown => self.unknown_restarts += 1,
             RestartReason::Panicked => self.panics += 1,
             RestartReason::ChildFailed => self.failed_children += 1,
-            RestartReason::Unavailable | RestartReason::Rejected | RestartReason::Corrupt => {}
+            RestartReason::Unavailable
+            | RestartReason::Rejected
+            | RestartReason::Corrupt
+            | RestartReason::Erased => {}
         }
     }
 

@@ -32,6 +32,7 @@ impl<A: PersistentActor> Setback<A> {
                 JournalError::Rejected { .. } => RestartReason::Rejected,
                 JournalError::Unavailable { .. } => RestartReason::Unavailable,
                 JournalError::Corrupt { .. } => RestartReason::Corrupt,
+                JournalError::Erased { .. } => RestartReason::Erased,
                 // Unknown, and what later versions of the journal may answer: assume the worst.
                 _ => RestartReason::Unknown,
             },

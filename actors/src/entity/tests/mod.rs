@@ -1,6 +1,7 @@
 //! The entity's transitions, one claim a test, without runtime, clock or store.
 
 mod bounds;
+mod erased;
 mod recovering;
 mod rig;
 mod setbacks;

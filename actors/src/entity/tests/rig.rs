@@ -357,7 +357,7 @@ impl Rig {
 
     pub(super) fn answer_claim(&mut self, token: Token, head: u64, deleted_to: u64) {
         let (seq_nr, deleted_to) = (SeqNr::new(head).unwrap(), SeqNr::new(deleted_to).unwrap());
-        let head = Head { seq_nr, token, deleted_to, mark: None };
+        let head = Head { seq_nr, token, deleted_to, ..Head::EMPTY };
         self.step(Input::Claimed(Ok(head)));
     }
 

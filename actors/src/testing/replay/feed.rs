@@ -87,6 +87,7 @@ impl Source {
                         match json_lines::read(&line, fold.id()) {
                             Ok(LineItem::Event(envelope)) => fold.event(&envelope, reader),
                             Ok(LineItem::Deleted { to }) => fold.deleted(to),
+                            Ok(LineItem::Erased { to }) => fold.erased(to),
                             // A snapshot: the events alone must tell it.
                             Ok(_) => {}
                             Err(reason) => fold.fail_next(format!("line {number}: {reason}")),
@@ -217,6 +218,7 @@ mod sqlite {
                     match item {
                         Ok(Replayed::Event(event)) => fold.event(&event.envelope, reader),
                         Ok(Replayed::Deleted { to, .. }) => fold.deleted(to),
+                        Ok(Replayed::Erased { to, .. }) => fold.erased(to),
                         Ok(_) => fold.fail_next("the journal has an item that this build does not know"),
                         Err(error) => fold.fail_next(error.to_string()),
                     }

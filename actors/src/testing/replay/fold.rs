@@ -96,6 +96,13 @@ impl<A: PersistentActor> Fold<A> {
         self.fail(to, "the events up to here were deleted: replaying needs all of them");
     }
 
+    /// The key of the events up to a number was destroyed: what follows is a new life.
+    pub(super) fn erased(&mut self, to: SeqNr) {
+        if to > self.last {
+            (self.one, self.other, self.last) = (A::default(), A::default(), to);
+        }
+    }
+
     /// The journal or the file has something that cannot be read.
     pub(super) fn fail(&mut self, seq_nr: SeqNr, reason: impl Into<String>) {
         let trouble = Trouble { seq_nr, reason: reason.into(), nondeterministic: false };

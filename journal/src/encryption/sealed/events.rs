@@ -4,7 +4,7 @@ use super::chain::Chain;
 use super::context::write_context;
 use super::record::{Link, Links, Record};
 use crate::encryption::{DataKey, UsedUp};
-use crate::{Envelope, JournalError};
+use crate::{Envelope, JournalError, KeyId};
 
 /// Seals an event upon the link before it: its payload, and its place in the chain. `out` is given when it takes the place of one
 /// that had a successor.
@@ -32,18 +32,24 @@ pub(super) fn record(event: &Envelope) -> Result<Record, JournalError> {
     Record::parse(&event.payload).map_err(|error| corrupt(event, error))
 }
 
-/// Whether an event stands behind one of these links; either of two where the one before was replaced. Leaves its context.
+/// Whether an event stands behind one of these links; either of two where the one before was replaced. Leaves its context. No key is
+/// needed, so it is known of an event that was erased, too.
 pub(super) fn follows(
     chain: &Chain,
-    key: &DataKey,
     before: &Links,
     event: &Envelope,
     record: &Record,
     context: &mut Vec<u8>,
 ) -> bool {
-    write_context(context, key.scope(), key.id(), event);
+    context_of(event, context);
     let follows = |link: &Link| chain.follows(record, link, context);
     follows(before.out()) || before.out.is_some() && follows(&before.link)
+}
+
+/// The context of a sealed event, as it is stored.
+pub(super) fn context_of(event: &Envelope, context: &mut Vec<u8>) {
+    // The scope is the id itself; 0 is no generation.
+    write_context(context, event.persistence_id.as_str(), event.key_id.unwrap_or(KeyId(0)), event);
 }
 
 /// The event as it was before it was sealed, with its context at hand.

@@ -3,6 +3,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
+use crate::encryption::key_store::no_answer;
+use crate::encryption::life::Life;
 use crate::encryption::{DataKey, DataKeys};
 use crate::{JournalError, KeyId, PersistenceId, SeqNr};
 
@@ -17,13 +19,15 @@ pub(super) struct Gather {
     queue: Mutex<Queue>,
 }
 
-/// A key that somebody waits for.
+/// What somebody waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Want {
-    /// That seals from this number on.
+enum Want {
+    /// The key that seals from this number on.
     Seal(SeqNr),
-    /// That opens what it sealed.
+    /// The key that opens what it sealed.
     Open(KeyId),
+    /// What the store says now about the id.
+    Life,
 }
 
 #[derive(Debug, Default)]
@@ -40,14 +44,50 @@ struct Waiting {
     answer: oneshot::Sender<Answer>,
 }
 
-type Answer = Result<Arc<DataKey>, JournalError>;
+#[derive(Debug)]
+enum Answer {
+    Key(Result<Arc<DataKey>, JournalError>),
+    Life(Result<Life, JournalError>),
+}
 
+/// # Cancel safety
+/// Who asked for others and goes away leaves it to the next of them.
 impl Gather {
-    /// The key that is wanted, from the store.
-    ///
-    /// # Cancel safety
-    /// Who asked for others and goes away leaves it to the next of them.
-    pub(super) async fn key(&self, keys: &DataKeys, id: &PersistenceId, want: Want) -> Answer {
+    /// The key that seals from a number on, from the store.
+    pub(super) async fn to_seal(
+        &self,
+        keys: &DataKeys,
+        id: &PersistenceId,
+        seq_nr: SeqNr,
+    ) -> Result<Arc<DataKey>, JournalError> {
+        match self.answer(keys, id, Want::Seal(seq_nr)).await {
+            Answer::Key(answer) => answer,
+            Answer::Life(_) => Err(no_answer()),
+        }
+    }
+
+    /// The key that opens what it sealed, from the store.
+    pub(super) async fn to_open(
+        &self,
+        keys: &DataKeys,
+        id: &PersistenceId,
+        key: KeyId,
+    ) -> Result<Arc<DataKey>, JournalError> {
+        match self.answer(keys, id, Want::Open(key)).await {
+            Answer::Key(answer) => answer,
+            Answer::Life(_) => Err(no_answer()),
+        }
+    }
+
+    /// What the store says now about an id.
+    pub(super) async fn life(&self, keys: &DataKeys, id: &PersistenceId) -> Result<Life, JournalError> {
+        match self.answer(keys, id, Want::Life).await {
+            Answer::Life(answer) => answer,
+            Answer::Key(_) => Err(no_answer()),
+        }
+    }
+
+    async fn answer(&self, keys: &DataKeys, id: &PersistenceId, want: Want) -> Answer {
         loop {
             let (answer, mut answered) = oneshot::channel();
             let asks = {
@@ -85,21 +125,35 @@ impl Drop for Turn<'_> {
 }
 
 async fn ask(keys: &DataKeys, waiting: Vec<Waiting>) {
-    let (mut to_seal, mut to_open) = (Vec::new(), Vec::new());
+    let (mut to_seal, mut to_open, mut lives) = (Vec::new(), Vec::new(), Vec::new());
     for waits in waiting {
         match waits.want {
             Want::Seal(seq_nr) => to_seal.push((waits, seq_nr)),
             Want::Open(key) => to_open.push((waits, key)),
+            Want::Life => lives.push(waits),
         }
+    }
+    // Before the others: it has what is known forgotten.
+    if !lives.is_empty() {
+        let ids: Vec<_> = lives.iter().map(|waits| &waits.id).collect();
+        let answers = keys.lives(&ids).await;
+        lives.into_iter().zip(answers).for_each(|(waits, life)| waits.answer(Answer::Life(life)));
     }
     if !to_seal.is_empty() {
         let wanted: Vec<_> = to_seal.iter().map(|(waits, seq_nr)| (&waits.id, *seq_nr)).collect();
         let answers = keys.to_seal(&wanted).await;
-        to_seal.into_iter().zip(answers).for_each(|((waits, _), answer)| drop(waits.answer.send(answer)));
+        to_seal.into_iter().zip(answers).for_each(|((waits, _), key)| waits.answer(Answer::Key(key)));
     }
     if !to_open.is_empty() {
         let wanted: Vec<_> = to_open.iter().map(|(waits, key)| (&waits.id, *key)).collect();
         let answers = keys.to_open(&wanted).await;
-        to_open.into_iter().zip(answers).for_each(|((waits, _), answer)| drop(waits.answer.send(answer)));
+        to_open.into_iter().zip(answers).for_each(|((waits, _), key)| waits.answer(Answer::Key(key)));
+    }
+}
+
+impl Waiting {
+    fn answer(self, answer: Answer) {
+        // Who is gone needs none.
+        drop(self.answer.send(answer));
     }
 }

@@ -1,6 +1,7 @@
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
+use super::pages::Reading;
 use super::{SealedJournal, unmarked};
 use crate::{
     Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange, Replayed, SeqNr,
@@ -18,7 +19,8 @@ impl Journal for SealedJournal {
     }
 
     async fn head(&self, id: &PersistenceId) -> Result<Head, JournalError> {
-        self.vault.stored(id).await.map(|stored| unmarked(stored.head))
+        let head = self.vault.stored(id).await?.head;
+        self.vault.with_erased(id, unmarked(head)).await
     }
 
     async fn delete_to(&self, id: &PersistenceId, to: SeqNr) -> Result<(), JournalError> {
@@ -37,7 +39,7 @@ impl Journal for SealedJournal {
     }
 
     async fn events_by_tag(&self, tag: &Tag, after: Offset, limit: usize) -> Result<Page, JournalError> {
-        self.vault.opened(self.vault.inner.events_by_tag(tag, after, limit).await?).await
+        self.vault.page(after, limit, Reading::Tag(tag)).await
     }
 
     async fn events_by_slice(
@@ -46,7 +48,7 @@ impl Journal for SealedJournal {
         after: Offset,
         limit: usize,
     ) -> Result<Page, JournalError> {
-        self.vault.opened(self.vault.inner.events_by_slice(slices, after, limit).await?).await
+        self.vault.page(after, limit, Reading::Slices(slices)).await
     }
 
     async fn persistence_ids(

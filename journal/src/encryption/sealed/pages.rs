@@ -1,20 +1,54 @@
+use std::collections::HashMap;
+
 use super::{Vault, events};
-use crate::{JournalError, Page, PageItem, StoredEvent};
+use crate::{JournalError, Offset, Page, PageItem, PersistenceId, SeqNr, SliceRange, StoredEvent, Tag};
+
+/// Which events a page has.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reading<'a> {
+    /// Who reads all of an id's events is told at the last erased one of all that they were erased: once.
+    Slices(SliceRange),
+    /// Who may not meet the last one is told at the first in each page.
+    Tag(&'a Tag),
+}
 
 impl Vault {
-    /// Opens the events of a page; the keys that are missing are read together.
-    pub(super) async fn opened(&self, page: Page) -> Result<Page, JournalError> {
+    /// A page of what is readable. Where erased events leave less than what was asked for, the next page is read too: one that is not full
+    /// says that there is no more.
+    pub(super) async fn page(
+        &self,
+        mut after: Offset,
+        limit: usize,
+        reading: Reading<'_>,
+    ) -> Result<Page, JournalError> {
+        let mut opening = Opening { vault: self, reading, items: Vec::new(), erased: HashMap::new() };
+        loop {
+            let wanted = limit - opening.items.len();
+            let page = match reading {
+                Reading::Slices(slices) => self.inner.events_by_slice(slices, after, wanted).await?,
+                Reading::Tag(tag) => self.inner.events_by_tag(tag, after, wanted).await?,
+            };
+            let (full, complete_to) = (page.items.len() >= wanted, page.complete_to);
+            opening.open(page.items).await?;
+            if !full || opening.items.len() >= limit {
+                return Ok(Page { items: opening.items, complete_to });
+            }
+            after = complete_to;
+        }
+    }
+
+    /// Has the keys of a page in memory; those that are missing are read together.
+    async fn fetch_keys_of(&self, items: &[PageItem]) {
         let sealed = |item: &PageItem| match item {
             PageItem::Event(StoredEvent { envelope, .. }) => {
                 envelope.key_id.map(|key| (envelope.persistence_id.clone(), key))
             }
-            PageItem::Deleted { .. } => None,
+            _ => None,
         };
-        let mut missing: Vec<_> = page
-            .items
+        let mut missing: Vec<_> = items
             .iter()
             .filter_map(sealed)
-            .filter(|(id, key)| self.keys.to_open_cached(id, *key).is_none())
+            .filter(|(id, key)| self.keys.known_to_open(id, *key).is_none())
             .collect();
         missing.sort_unstable();
         missing.dedup();
@@ -23,27 +57,78 @@ impl Vault {
             // Whatever is wrong with one is said with the event that needs it.
             drop(self.keys.to_open(&wanted).await);
         }
+    }
+}
+
+/// A page while its events are opened.
+struct Opening<'a> {
+    vault: &'a Vault,
+    reading: Reading<'a>,
+    items: Vec<PageItem>,
+    /// The ids that have erased events here, with the first and the last of all of them.
+    erased: HashMap<PersistenceId, (SeqNr, SeqNr)>,
+}
+
+impl Opening<'_> {
+    async fn open(&mut self, items: Vec<PageItem>) -> Result<(), JournalError> {
+        self.vault.fetch_keys_of(&items).await;
+        self.items.reserve(items.len());
         let mut context = Vec::with_capacity(256);
-        let mut items = Vec::with_capacity(page.items.len());
-        for item in page.items {
-            items.push(match item {
-                PageItem::Event(StoredEvent { offset, envelope, bytes }) => {
-                    let envelope = match envelope.key_id {
-                        None => {
-                            self.check_plain(&envelope.persistence_id, envelope.seq_nr).await?;
-                            envelope
-                        }
-                        Some(key) => {
-                            let key = self.key_to_open(&envelope.persistence_id, key).await?;
-                            let record = events::record(&envelope)?;
-                            events::open(&key, envelope, &record, &mut context)?
-                        }
-                    };
-                    PageItem::Event(StoredEvent { offset, envelope, bytes })
-                }
-                deleted => deleted,
-            });
+        for item in items {
+            match item {
+                PageItem::Event(event) => self.event(event, &mut context).await?,
+                gone => self.items.push(gone),
+            }
         }
-        Ok(Page { items, ..page })
+        Ok(())
+    }
+
+    async fn event(&mut self, event: StoredEvent, context: &mut Vec<u8>) -> Result<(), JournalError> {
+        let StoredEvent { offset, envelope, bytes } = event;
+        let envelope = match envelope.key_id {
+            None => {
+                self.vault.check_plain(&envelope.persistence_id, envelope.seq_nr).await?;
+                envelope
+            }
+            Some(key) => match self.vault.key_to_open(&envelope.persistence_id, key).await {
+                Ok(key) => {
+                    let record = events::record(&envelope)?;
+                    events::open(&key, envelope, &record, context)?
+                }
+                Err(JournalError::Erased { .. }) => {
+                    return self.erased(offset, envelope.persistence_id, envelope.seq_nr).await;
+                }
+                Err(error) => return Err(error),
+            },
+        };
+        self.items.push(PageItem::Event(StoredEvent { offset, envelope, bytes }));
+        Ok(())
+    }
+
+    async fn erased(
+        &mut self,
+        offset: Offset,
+        persistence_id: PersistenceId,
+        seq_nr: SeqNr,
+    ) -> Result<(), JournalError> {
+        let known = self.erased.get(&persistence_id).copied();
+        let (from, to) = match known.filter(|(_, to)| seq_nr <= *to) {
+            Some(range) => range,
+            None => {
+                let head = self.vault.inner.head(&persistence_id).await?;
+                let head = self.vault.with_erased(&persistence_id, head).await?;
+                let range = (head.deleted_to.next().min(seq_nr), head.erased_to.max(seq_nr));
+                self.erased.insert(persistence_id.clone(), range);
+                range
+            }
+        };
+        let tell = match self.reading {
+            Reading::Slices(_) => seq_nr == to,
+            Reading::Tag(_) => known.is_none(),
+        };
+        if tell {
+            self.items.push(PageItem::Erased { offset, persistence_id, from, to });
+        }
+        Ok(())
     }
 }

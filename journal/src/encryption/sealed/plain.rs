@@ -26,24 +26,23 @@ impl Vault {
             match item? {
                 Replayed::Event(later) if later.envelope.key_id.is_none() => {}
                 Replayed::Event(later) => {
-                    self.check_first_sealed(&later.envelope).await?;
+                    self.check_first_sealed(&later.envelope)?;
                     let mut known = known.known();
                     known.plain_to = known.plain_to.max(later.envelope.seq_nr.previous());
                     return Ok(());
                 }
                 // Gone while we looked, and this one with it.
-                Replayed::Deleted { .. } => return Ok(()),
+                Replayed::Deleted { .. } | Replayed::Erased { .. } => return Ok(()),
             }
         }
         Err(JournalError::corrupt(id, seq_nr, BEHIND_SEALED))
     }
 
     /// Checks that an event is the first sealed one of its id.
-    async fn check_first_sealed(&self, event: &Envelope) -> Result<(), JournalError> {
-        let Some(key) = event.key_id else { return Ok(()) };
-        let (record, key) = (events::record(event)?, self.key_to_open(&event.persistence_id, key).await?);
+    fn check_first_sealed(&self, event: &Envelope) -> Result<(), JournalError> {
+        let record = events::record(event)?;
         let before = Links::only(self.begins(&event.persistence_id, event.seq_nr.previous()));
-        if events::follows(&self.chain, &key, &before, event, &record, &mut Vec::new()) {
+        if events::follows(&self.chain, &before, event, &record, &mut Vec::new()) {
             Ok(())
         } else {
             Err(events::corrupt(event, events::DOES_NOT_FOLLOW))

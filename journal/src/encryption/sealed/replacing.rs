@@ -104,6 +104,8 @@ impl Vault {
             }
             Some(Replayed::Event(_)) => Ok(Some(self.plain_links(id, seq_nr))),
             Some(Replayed::Deleted { .. }) => Ok(self.deletions(id).await?.at(seq_nr)),
+            // The journal inside has no keys.
+            Some(Replayed::Erased { .. }) => Ok(None),
             None => Err(JournalError::missing_event(id, seq_nr, "and the id's head is behind it")),
         }
     }

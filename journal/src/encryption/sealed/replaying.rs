@@ -2,7 +2,6 @@ use std::sync::Arc;
 
 use futures::stream::{self, BoxStream, StreamExt as _};
 
-use super::context::write_context;
 use super::ids::Stored;
 use super::plain::{BEHIND_SEALED, REFUSED};
 use super::record::{Links, Record};
@@ -20,7 +19,7 @@ pub(super) fn replay(
         .flat_map(|begun| match begun {
             Ok(replay) => stream::unfold(Some(replay), |replay| async {
                 let mut replay = replay?;
-                match replay.next().await {
+                match replay.next_gathered().await {
                     Ok(Some(item)) => Some((Ok(item), Some(replay))),
                     Ok(None) => None,
                     Err(error) => Some((Err(error), None)),
@@ -45,6 +44,8 @@ struct Replay {
     left: u64,
     key: Option<Arc<DataKey>>,
     context: Vec<u8>,
+    /// What came behind a range of erased events.
+    held: Option<Result<Option<Replayed>, JournalError>>,
 }
 
 /// What the next event must build on.
@@ -81,7 +82,26 @@ impl Replay {
             left,
             key: None,
             context: Vec::with_capacity(256),
+            held: None,
         })
+    }
+
+    /// The next item, erased neighbours as one.
+    async fn next_gathered(&mut self) -> Result<Option<Replayed>, JournalError> {
+        let next = match self.held.take() {
+            Some(held) => held?,
+            None => self.next().await?,
+        };
+        let Some(Replayed::Erased { from, mut to }) = next else { return Ok(next) };
+        loop {
+            match self.next().await {
+                Ok(Some(Replayed::Erased { to: more, .. })) => to = more,
+                other => {
+                    self.held = Some(other);
+                    return Ok(Some(Replayed::Erased { from, to }));
+                }
+            }
+        }
     }
 
     async fn next(&mut self) -> Result<Option<Replayed>, JournalError> {
@@ -107,17 +127,18 @@ impl Replay {
                         continue;
                     }
                     self.left -= 1;
-                    let event = self.open(event).await?;
+                    let item = self.open(event).await?;
                     self.check_newest(seq_nr).await?;
-                    return Ok(Some(Replayed::Event(event)));
+                    return Ok(Some(item));
                 }
+                Some(erased) => return Ok(Some(erased)),
             }
         }
         self.check_plain_end().await?;
         Ok(None)
     }
 
-    async fn open(&mut self, event: StoredEvent) -> Result<StoredEvent, JournalError> {
+    async fn open(&mut self, event: StoredEvent) -> Result<Replayed, JournalError> {
         let StoredEvent { offset, envelope, bytes } = event;
         let envelope = match envelope.key_id {
             None => {
@@ -125,13 +146,22 @@ impl Replay {
                 envelope
             }
             Some(key) => {
-                let (record, key) = (events::record(&envelope)?, self.key(key).await?);
-                self.check_follows(&envelope, &record, &key).await?;
+                let record = events::record(&envelope)?;
+                let key = match self.key(key).await {
+                    Ok(key) => Some(key),
+                    // Its place in the chain is checked all the same.
+                    Err(JournalError::Erased { .. }) => None,
+                    Err(error) => return Err(error),
+                };
+                self.check_follows(&envelope, &record).await?;
                 self.before = Before::Sealed(record.links);
+                let Some(key) = key else {
+                    return Ok(Replayed::Erased { from: envelope.seq_nr, to: envelope.seq_nr });
+                };
                 events::open_within(&key, envelope, &record, &self.context)?
             }
         };
-        Ok(StoredEvent { offset, envelope, bytes })
+        Ok(Replayed::Event(StoredEvent { offset, envelope, bytes }))
     }
 
     async fn key(&mut self, id: KeyId) -> Result<Arc<DataKey>, JournalError> {
@@ -153,16 +183,11 @@ impl Replay {
         Ok(())
     }
 
-    async fn check_follows(
-        &mut self,
-        event: &Envelope,
-        record: &Record,
-        key: &DataKey,
-    ) -> Result<(), JournalError> {
+    async fn check_follows(&mut self, event: &Envelope, record: &Record) -> Result<(), JournalError> {
         let (id, before) = (&self.asked.persistence_id, event.seq_nr.previous());
         let chain = &self.vault.chain;
         if let Before::Plain(links) | Before::Sealed(links) = self.before
-            && events::follows(chain, key, &links, event, record, &mut self.context)
+            && events::follows(chain, &links, event, record, &mut self.context)
         {
             if matches!(self.before, Before::Plain(_)) && before > SeqNr::ZERO {
                 let known = self.vault.ids.id(id);
@@ -173,13 +198,13 @@ impl Replay {
         }
         // Somebody may have put a new seal in the place of the one before, or have deleted it, since we read it.
         if let Some(links) = self.vault.links_at(id, before).await?
-            && events::follows(chain, key, &links, event, record, &mut self.context)
+            && events::follows(chain, &links, event, record, &mut self.context)
         {
             return Ok(());
         }
         if self.vault.stored(id).await?.head.deleted_to >= event.seq_nr {
             // Gone meanwhile: nobody can say any more what it was built on. Its seal is still its own.
-            write_context(&mut self.context, key.scope(), key.id(), event);
+            events::context_of(event, &mut self.context);
             return Ok(());
         }
         Err(events::corrupt(event, events::DOES_NOT_FOLLOW))

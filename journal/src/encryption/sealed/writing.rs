@@ -9,9 +9,10 @@ use super::ids::{Id, Tail};
 use super::record::{Link, Links};
 use super::{Vault, events, unmarked};
 use crate::encryption::DataKey;
+use crate::encryption::life::Life;
 use crate::{
-    AtomicWrite, Envelope, Head, JournalError, Limits, Mark, MarkChange, NotStored, PersistenceId, Token,
-    Write,
+    AtomicWrite, Envelope, Head, JournalError, Limits, Mark, MarkChange, NotStored, PersistenceId, SeqNr,
+    Token, Write,
 };
 
 impl Vault {
@@ -36,12 +37,13 @@ impl Vault {
             Poll::Ready(answered) => answered,
             Poll::Pending => write.await,
         };
+        let lives = self.lives_of_claimed(&asked, &answered).await;
         let mut answered = answered.into_iter();
-        for (place, asked) in places.into_iter().zip(asked) {
+        for ((place, asked), life) in places.into_iter().zip(asked).zip(lives) {
             let answer = answered.next().unwrap_or_else(|| {
                 Err(JournalError::Unknown { reason: "the journal gave no answer".into(), source: None })
             });
-            answers[place] = Some(self.answered(find(&ids, &asked.id), asked, answer).await);
+            answers[place] = Some(self.answered(find(&ids, &asked.id), asked, answer, life).await);
         }
         answers.into_iter().flatten().collect()
     }
@@ -160,14 +162,41 @@ impl Vault {
         Ok(Some(Tail { seq_nr: stored.head.seq_nr, token, link, mark: stored.head.mark }))
     }
 
+    /// What the store says after each claim about the id's keys: whoever claims has lost them meanwhile, or reads them next. An id without
+    /// events is asked about when its first is sealed.
+    async fn lives_of_claimed(
+        &self,
+        asked: &[Asked],
+        answered: &[Result<Head, JournalError>],
+    ) -> Vec<Option<Result<Life, JournalError>>> {
+        let claimed = |(at, asked): (usize, &Asked)| {
+            let head = answered.get(at)?.as_ref().ok()?;
+            (asked.takes_over && head.seq_nr > SeqNr::ZERO).then_some(at)
+        };
+        let claimed: Vec<usize> = asked.iter().enumerate().filter_map(claimed).collect();
+        let mut lives: Vec<_> = asked.iter().map(|_| None).collect();
+        match claimed[..] {
+            [] => {}
+            [at] => lives[at] = Some(self.gather.life(&self.keys, &asked[at].id).await),
+            _ => {
+                let ids: Vec<_> = claimed.iter().map(|at| &asked[*at].id).collect();
+                for (at, life) in claimed.iter().zip(self.keys.lives(&ids).await) {
+                    lives[*at] = Some(life);
+                }
+            }
+        }
+        lives
+    }
+
     /// What the store says about an entry, and what that means for what is known.
     async fn answered(
         &self,
         id: &Id,
         asked: Asked,
         answer: Result<Head, JournalError>,
+        life: Option<Result<Life, JournalError>>,
     ) -> Result<Head, JournalError> {
-        let head = match answer {
+        let mut head = match answer {
             Ok(head) => head,
             Err(error) => {
                 id.known().doubt(asked.token);
@@ -177,7 +206,18 @@ impl Vault {
             }
         };
         if asked.takes_over {
-            self.keys.forget(&asked.id);
+            match life {
+                None => self.keys.forget(&asked.id),
+                Some(Ok(Life::Behind(last))) => head.erased_to = last.min(head.seq_nr),
+                Some(Ok(Life::Erased)) => {
+                    return Err(JournalError::Erased { persistence_id: asked.id, seq_nr: Some(head.seq_nr) });
+                }
+                // The claim is stored.
+                Some(Err(JournalError::Unavailable { reason, source })) => {
+                    return Err(JournalError::Unknown { reason, source });
+                }
+                Some(Err(error)) => return Err(error),
+            }
             let stored = self.checked(&asked.id, head).await?;
             let link = stored.newest.unwrap_or_else(|| self.chain.begins(&asked.id, head.seq_nr));
             id.known().take_over(Tail { seq_nr: head.seq_nr, token: asked.token, link, mark: head.mark });

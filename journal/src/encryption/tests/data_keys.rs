@@ -185,7 +185,10 @@ async fn the_state_of_a_key_is_what_the_store_says_and_an_erased_one_opens_and_s
     to_seal(&ours, &alice, 3).await.unwrap();
     let states: Vec<_> = ours.state(&[&alice, &bob]).await.into_iter().map(Result::unwrap).collect();
     let generations = vec![(KeyId(1), SeqNr::new(3).unwrap())];
-    assert_eq!(states, [KeyState::Live { generations, erased_to: None }, KeyState::None]);
+    assert_eq!(
+        states,
+        [KeyState::Live { generations, erased_to: None, begins_behind: SeqNr::ZERO }, KeyState::None]
+    );
 
     let key = scope_key(alice.as_str()).unwrap();
     let record = memory.get(&key).await.unwrap().unwrap();

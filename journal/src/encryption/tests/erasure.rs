@@ -3,15 +3,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use futures::StreamExt as _;
 
 use super::sample::{id, keys, ring, same, to_open, to_seal};
 use crate::encryption::key_records::{KeyRecord as _, ScopeKeys, scope_key};
-use crate::encryption::{EraseError, Erased, Eraser, ErasureLog, KeyState, SealedJournal, SealedOptions};
+use crate::encryption::{EraseError, Erased, Eraser, ErasureLog, KeyState};
 use crate::{
     AtomicWrite, Codec, Envelope, Epoch, Journal, JournalError, JournalExt as _, KeyId, Manifest,
-    MemoryJournal, PersistenceId, Record, RecordChange, RecordKey, Records, ReplayRange, SeqNr, Timestamp,
-    Token, Verdict, WriterId,
+    MemoryJournal, PersistenceId, Record, RecordChange, RecordKey, Records, SeqNr, Timestamp, Token, Verdict,
+    WriterId,
 };
 
 fn event(id: &PersistenceId, token: Token, number: u64) -> AtomicWrite {
@@ -186,7 +185,10 @@ async fn a_new_life_is_allowed_explicitly_and_opens_nothing_of_the_old_one() {
     assert!(eraser.allow_new_life(&alice).await.unwrap());
     assert!(!eraser.allow_new_life(&alice).await.unwrap(), "it lives again");
     let begun = state(&memory, &alice).await;
-    assert_eq!(begun, KeyState::Live { generations: vec![], erased_to: Some(KeyId(1)) });
+    assert_eq!(
+        begun,
+        KeyState::Live { generations: vec![], erased_to: Some(KeyId(1)), begins_behind: SeqNr::ZERO }
+    );
 
     ours.forget(&alice);
     let second = to_seal(&ours, &alice, 7).await.unwrap();
@@ -258,29 +260,4 @@ fn a_log_has_whole_lines_and_says_which_is_wrong() {
         let error = ErasureLog::read(&path).unwrap_err().to_string();
         assert!(error.contains("line 2") && error.contains("erased.jsonl"), "{error}");
     }
-}
-
-#[tokio::test]
-async fn an_owner_with_the_key_in_memory_is_superseded_and_then_told_that_the_id_was_erased() {
-    let memory = Arc::new(MemoryJournal::new());
-    let ours = keys(memory.clone(), ring(1, &[1])).await.unwrap();
-    let owner = SealedJournal::open(memory.clone(), ours, SealedOptions::default()).await.unwrap();
-    let (alice, bob, token) = (id("alice"), id("bob"), Token::new(Epoch(3), 1));
-    for id in [&alice, &bob] {
-        owner.claim(id, token).await.unwrap();
-        owner.append(event(id, token, 1)).await.unwrap();
-    }
-    let home = tempfile::tempdir().unwrap();
-    let mut log = ErasureLog::open(home.path().join("erased.jsonl")).unwrap();
-    Eraser::new(memory.clone(), memory.clone()).erase(&alice, &mut log).await.unwrap();
-
-    let superseded = owner.append(event(&alice, token, 2)).await.unwrap_err();
-    let JournalError::Superseded { stored, .. } = superseded else { panic!("{superseded}") };
-    let newer = Token::new(stored.epoch, stored.activation + 1);
-    owner.claim(&alice, newer).await.unwrap();
-    let told = owner.append(event(&alice, newer, 2)).await.unwrap_err();
-    assert!(matches!(told, JournalError::Erased { .. }), "{told}");
-    let read: Vec<_> = owner.replay(ReplayRange::all(&alice)).collect().await;
-    assert!(matches!(&read[..], [Err(JournalError::Erased { .. })]), "{read:?}");
-    owner.append(event(&bob, token, 2)).await.unwrap();
 }
