@@ -4,6 +4,7 @@ use std::time::Duration;
 use annals_actors::plain::ActorSystem;
 use annals_actors::{Kind, Node, NodeBuilder, PersistentActor, Stores};
 use annals_journal::{GroupCommitSettings, OpenJournal, OpenJournalError};
+use annals_migrations::rewrite::Rewriter;
 use annals_snapshot::OpenStoreError;
 #[cfg(feature = "encryption")]
 use {
@@ -152,6 +153,15 @@ impl Builder {
     pub fn lease(mut self, lease: Duration) -> Self {
         self.node = self.node.lease(lease);
         self
+    }
+
+    /// What rewrites the events and snapshots of the kinds that are registered: for an application's own `migrate rewrite`. See
+    /// [`NodeBuilder::rewriter`].
+    ///
+    /// # Errors
+    /// [`StartError::Node`] when the registrations would not let a node start.
+    pub fn rewriter(&self) -> Result<Rewriter, StartError> {
+        Ok(self.node.rewriter()?)
     }
 
     /// Opens the journal and starts the node.

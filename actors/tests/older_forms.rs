@@ -190,8 +190,7 @@ async fn builds_take_turns_over_one_history_as_long_as_the_older_form_is_held() 
     let refused = builder::<first::Tree>(None).start(stores.clone()).await.unwrap_err();
     assert!(matches!(refused, StartError::Unreadable(_)), "{refused:?}");
     let sentence = refused.to_string();
-    for part in
-        ["tree.grown", "version 2", "version 1", "start a build that reads them", "--allow-unreadable"]
+    for part in ["tree.grown", "version 2", "version 1", "annals migrate rewrite --to", "--allow-unreadable"]
     {
         assert!(sentence.contains(part), "{part:?} in {sentence}");
     }

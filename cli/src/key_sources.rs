@@ -1,3 +1,5 @@
+use std::ffi::OsString;
+
 use annals_journal::Records;
 use annals_journal::encryption::{KeySource, KeysError, RingKeys};
 
@@ -10,7 +12,7 @@ pub(crate) struct KeyArgs {
 }
 
 /// The same where they may be left out.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub(crate) struct OptionalKeyArgs {
     /// The master keys: file:PATH, env:NAME or passphrase:env:NAME; of several the first is the active one
     #[arg(long, value_name = "SOURCE", env = "ANNALS_KEYS", value_delimiter = ' ')]
@@ -26,6 +28,12 @@ impl KeyArgs {
 impl OptionalKeyArgs {
     pub(crate) fn is_empty(&self) -> bool {
         self.keys.is_empty()
+    }
+
+    /// The words of a command line that say the same.
+    pub(crate) fn words(&self) -> Vec<OsString> {
+        let words = self.keys.iter().flat_map(|source| ["--keys".into(), source.to_string().into()]);
+        words.collect()
     }
 
     pub(crate) async fn open(&self, records: &dyn Records) -> Result<RingKeys, KeysError> {

@@ -1,6 +1,9 @@
 //! The command line of Annals: `annals inspect`, `events`, `export`, `import`, `verify`, `keys generate`,
 //! `keys rotate`, `keys status`, `schema`, `schema hold|release`, `migrate legacy`,
-//! `migrate copy`.
+//! `migrate copy`, `migrate rewrite`.
+//!
+//! Rewriting needs an application's own steps between versions, so an application's own command line takes it in: [`Migrate`], which
+//! [`migrate()`] performs.
 //!
 //! One file a command. A command reads through the traits of the journal alone, so it works on every backend that a URL can
 //! name. What only looks at a journal opens it for reading only: nothing is created, claimed, migrated or written.
@@ -19,6 +22,8 @@ mod arguments;
 pub use arguments::Arguments;
 mod exit;
 pub use exit::run;
+mod rewrite;
+pub use rewrite::{Migrate, RewriteArgs, migrate};
 
 mod events;
 mod export;

@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -5,12 +6,12 @@ use annals_journal::encryption::{DataKeyOptions, DataKeys, SealedJournal, Sealed
 use annals_journal::sqlite::Database;
 use annals_journal::{Journal, JournalUrl, OpenJournal, Records, is_encrypted};
 use annals_snapshot::{SealedSnapshots, SnapshotStore, open_beside};
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use crate::key_sources::OptionalKeyArgs;
 
 /// Which journal, as it is stored.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub(crate) struct JournalArgs {
     /// The journal: sqlite://PATH
     #[arg(long, value_name = "URL", env = "ANNALS_JOURNAL", value_parser = url)]
@@ -36,7 +37,7 @@ impl JournalArgs {
 }
 
 /// Which journal, and what opens what is sealed in it.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub(crate) struct KeyedJournalArgs {
     #[command(flatten)]
     journal: JournalArgs,
@@ -65,6 +66,31 @@ impl KeyedJournalArgs {
         let keys = DataKeys::open_for_reading(stores.records.clone(), masters, data_keys());
         let keys = keys.await.context("--keys")?;
         stores.behind(keys).await
+    }
+
+    /// Opens what is there, to look at all of it: a sealed one needs keys.
+    pub(crate) async fn open_read_only_whole(&self) -> anyhow::Result<Stores> {
+        let stores = self.open_read_only().await?;
+        if stores.sealed.is_none() && is_encrypted(&*stores.records).await? {
+            stores.close().await;
+            bail!("--journal {}: it is encrypted: {GIVE_KEYS}", self.url());
+        }
+        Ok(stores)
+    }
+
+    /// Opens what is there, to change it and leave it sealed or plain as it is; a journal that is not there is not made.
+    pub(crate) async fn open_whole(&self) -> anyhow::Result<Stores> {
+        let looked = self.open_read_only_whole().await?;
+        let is_sealed = looked.sealed.is_some();
+        looked.close().await;
+        if is_sealed { self.open().await } else { self.journal.open().await }
+    }
+
+    /// The words of a command line that say the same.
+    pub(crate) fn words(&self) -> Vec<OsString> {
+        let mut words = vec!["--journal".into(), self.url().to_string().into()];
+        words.extend(self.keys.words());
+        words
     }
 
     /// Opens it, or creates it, to write. With keys what is written is sealed, also where nothing was before.

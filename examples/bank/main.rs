@@ -57,7 +57,7 @@ use std::time::Duration;
 use annals::prelude::*;
 use anyhow::Context as _;
 use axum::serve::ListenerExt;
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -70,7 +70,22 @@ use transfers::Transfers;
 
 /// A bank over HTTP: deposits, withdrawals and balances that survive every crash.
 #[derive(Debug, Parser)]
-#[command(name = "bank", after_help = EXAMPLE)]
+#[command(name = "bank", args_conflicts_with_subcommands = true, after_help = EXAMPLE)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Change what is stored.
+    #[command(subcommand)]
+    Migrate(annals_cli::Migrate),
+}
+
+#[derive(Debug, Args)]
 struct Options {
     /// Where the events are: sqlite://PATH, or memory: to forget everything on exit.
     #[arg(long, value_name = "URL", default_value = "sqlite://bank.db")]
@@ -112,19 +127,33 @@ Example:
   bank --journal sqlite://bank.db --listen 127.0.0.1:8080
   curl -X POST localhost:8080/accounts/alice/deposit -d '{\"cents\": 500, \"request_id\": \"a-1\"}'
   curl localhost:8080/accounts/alice
+  bank migrate rewrite --journal sqlite://bank.db --to older.schemas.lock
 
 SIGTERM or Ctrl-C stops it: it answers what it has begun, then exits with 0.";
 
 fn main() -> ExitCode {
-    let options = Options::parse();
+    let Arguments { command, options } = Arguments::parse();
     init_logs(options.log);
-    match run(&options) {
+    let done = match command {
+        None => run(&options),
+        Some(Command::Migrate(what)) => match migrate(what) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+#[tokio::main]
+async fn migrate(what: annals_cli::Migrate) -> anyhow::Result<ExitCode> {
+    let rewriter = Annals::builder("bank").entity::<Account>().entity::<Transfer>().rewriter()?;
+    Ok(annals_cli::migrate(what, rewriter).await)
 }
 
 fn init_logs(format: LogFormat) {

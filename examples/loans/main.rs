@@ -24,7 +24,7 @@ use std::time::{Duration, Instant};
 
 use annals::prelude::*;
 use anyhow::{Context as _, bail};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 
 mod case_id;
@@ -49,12 +49,6 @@ use loan::Loan;
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// The journal, such as sqlite://loans.db.
-    #[arg(long, global = true, default_value = "sqlite://loans.db", value_name = "URL")]
-    journal: String,
-    /// Master keys, to seal events and snapshots with: file:ring.json or env:NAME; several times: the first is active.
-    #[arg(long, global = true, value_name = "SOURCE", env = "ANNALS_KEYS", value_delimiter = ' ')]
-    keys: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -63,6 +57,8 @@ enum Command {
     Import {
         /// The log, plain or gzip.
         file: PathBuf,
+        #[command(flatten)]
+        journal: Place,
         /// Print one JSON object.
         #[arg(long)]
         json: bool,
@@ -71,18 +67,30 @@ enum Command {
     Show {
         /// The case, as the log names it.
         case: String,
+        #[command(flatten)]
+        journal: Place,
     },
     /// Recover every case, and compare with what its events say.
     Replay {
+        #[command(flatten)]
+        journal: Place,
         /// Print one JSON object.
         #[arg(long)]
         json: bool,
     },
+    /// Change what is stored.
+    #[command(subcommand)]
+    Migrate(annals_cli::Migrate),
 }
 
 /// Where the journal is, and what opens it.
+#[derive(Debug, Args)]
 struct Place {
+    /// The journal, such as sqlite://loans.db.
+    #[arg(long = "journal", default_value = "sqlite://loans.db", value_name = "URL")]
     url: String,
+    /// Master keys, to seal events and snapshots with: file:ring.json or env:NAME; several times: the first is active.
+    #[arg(long, value_name = "SOURCE", env = "ANNALS_KEYS", value_delimiter = ' ')]
     keys: Vec<String>,
 }
 
@@ -95,12 +103,15 @@ async fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-    let Arguments { command, journal: url, keys } = Arguments::parse();
-    let journal = Place { url, keys };
+    let Arguments { command } = Arguments::parse();
     let done = match command {
-        Command::Import { file, json } => import(&file, &journal, json).await,
-        Command::Show { case } => show(&journal, &case).await,
-        Command::Replay { json } => replay(&journal, json).await,
+        Command::Import { file, journal, json } => import(&file, &journal, json).await,
+        Command::Show { case, journal } => show(&journal, &case).await,
+        Command::Replay { journal, json } => replay(&journal, json).await,
+        Command::Migrate(what) => match Annals::builder("loans").entity::<Loan>().rewriter() {
+            Ok(rewriter) => return annals_cli::migrate(what, rewriter).await,
+            Err(error) => Err(error.into()),
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

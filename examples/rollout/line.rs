@@ -4,10 +4,11 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use annals::Builder;
 use annals::actors::Lists;
 use annals::prelude::*;
 use anyhow::Context as _;
-use clap::Parser;
+use clap::{Args, Parser, Subcommand};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
@@ -30,7 +31,27 @@ pub(crate) struct Seen {
 
 /// Reads `weigh ID GRAMS`, `look ID`, `insure ID CENTS` and `writes` from standard input.
 #[derive(Debug, Parser)]
-#[command(after_help = "Example:\n  echo 'weigh p-1 500' | rollout_v1 --journal sqlite://parcels.db")]
+#[command(
+    args_conflicts_with_subcommands = true,
+    after_help = "Examples:
+  echo 'weigh p-1 500' | rollout_v1 --journal sqlite://parcels.db
+  rollout_v3 migrate rewrite --journal sqlite://parcels.db --to schemas.v2.lock"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Change what is stored.
+    #[command(subcommand)]
+    Migrate(annals_cli::Migrate),
+}
+
+#[derive(Debug, Args)]
 struct Options {
     /// Where the events are: sqlite://PATH.
     #[arg(long, value_name = "URL", default_value = "sqlite://parcels.db")]
@@ -51,14 +72,25 @@ fn held(text: &str) -> anyhow::Result<(String, u32)> {
     Ok((manifest.to_owned(), version.parse()?))
 }
 
-/// Serves a build's parcels until the end of the input.
-pub(crate) fn serve<P, A>(answer: A) -> ExitCode
+/// Serves a build's parcels until the end of the input, or rewrites them.
+#[tokio::main]
+pub(crate) async fn run<P, A>(answer: A) -> ExitCode
 where
     P: PersistentActor,
     A: AsyncFn(&Node, &[&str]) -> Option<String>,
 {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    match run::<P, A>(&Options::parse(), answer) {
+    let Arguments { command, options } = Arguments::parse();
+    let parcels =
+        Annals::builder("parcels").kind(Kind::<P>::new().snapshots(SnapshotPolicy::every_events(3)));
+    let done = match command {
+        None => serve(parcels, &options, answer).await,
+        Some(Command::Migrate(what)) => match parcels.rewriter() {
+            Ok(rewriter) => return annals_cli::migrate(what, rewriter).await,
+            Err(error) => Err(error.into()),
+        },
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -67,16 +99,11 @@ where
     }
 }
 
-#[tokio::main]
-async fn run<P, A>(options: &Options, answer: A) -> anyhow::Result<()>
+async fn serve<A>(parcels: Builder, options: &Options, answer: A) -> anyhow::Result<()>
 where
-    P: PersistentActor,
     A: AsyncFn(&Node, &[&str]) -> Option<String>,
 {
-    let mut builder = Annals::builder("parcels")
-        .journal(&options.journal)
-        .kind(Kind::<P>::new().snapshots(SnapshotPolicy::every_events(3)))
-        .lease(Duration::from_millis(options.lease_ms));
+    let mut builder = parcels.journal(&options.journal).lease(Duration::from_millis(options.lease_ms));
     for (manifest, version) in &options.hold {
         builder = builder.hold(manifest, *version);
     }

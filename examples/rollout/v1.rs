@@ -16,6 +16,13 @@
 //! | `v2.rs` | version 2: and the scales |
 //! | `v3.rs` | version 3: milligrams; and `parcel.insured`, which no build before can read |
 //! | `line.rs` | what they have in common |
+//! | `schemas.v1.lock`, … | what each build stores and reads |
+//!
+//! When the second build does not start any more because the third has stored something, the third brings the journal down:
+//!
+//! ```text
+//! cargo run --example rollout_v3 -- migrate rewrite --journal sqlite://parcels.db --to examples/rollout/schemas.v2.lock --apply
+//! ```
 
 mod line;
 
@@ -65,5 +72,17 @@ impl Handle<Look> for Parcel {
 }
 
 fn main() -> ExitCode {
-    line::serve::<Parcel, _>(line::weigh_or_look::<Parcel, _, _>)
+    line::run::<Parcel, _>(line::weigh_or_look::<Parcel, _, _>)
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use annals::testing::SchemaLock;
+
+    use crate::Parcel;
+
+    #[test]
+    fn what_older_builds_stored_is_read() {
+        SchemaLock::at("examples/rollout/schemas.v1.lock").entity::<Parcel>().check();
+    }
 }

@@ -86,5 +86,17 @@ impl Handle<Look> for Parcel {
 }
 
 fn main() -> ExitCode {
-    line::serve::<Parcel, _>(line::weigh_or_look::<Parcel, _, _>)
+    line::run::<Parcel, _>(line::weigh_or_look::<Parcel, _, _>)
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use annals::testing::SchemaLock;
+
+    use crate::Parcel;
+
+    #[test]
+    fn what_older_builds_stored_is_read() {
+        SchemaLock::at("examples/rollout/schemas.v2.lock").entity::<Parcel>().check();
+    }
 }

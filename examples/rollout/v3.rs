@@ -159,8 +159,20 @@ async fn insure(node: &Node, id: &str, cents: u64) -> String {
 }
 
 fn main() -> ExitCode {
-    line::serve::<Parcel, _>(async |node: &Node, words: &[&str]| match *words {
+    line::run::<Parcel, _>(async |node: &Node, words: &[&str]| match *words {
         ["insure", id, cents] => Some(insure(node, id, cents.parse().ok()?).await),
         _ => line::weigh_or_look::<Parcel, _, _>(node, words).await,
     })
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use annals::testing::SchemaLock;
+
+    use crate::Parcel;
+
+    #[test]
+    fn what_older_builds_stored_is_read() {
+        SchemaLock::at("examples/rollout/schemas.v3.lock").entity::<Parcel>().check();
+    }
 }

@@ -4,14 +4,22 @@
 //! stored ─ from_journal ─▶ events of today ─ to_journal (to_journal_as) ─▶ one form: in its place
 //!                                                                        none or several: an EventList in its place
 //! ```
+//!
+//! [`Sweep`] reads and writes; [`Rewriting`] is one that takes part among the processes that use the journal: it asks before it writes a
+//! form, has nobody write those that it removes, and says in the end which are stored no more.
 
 mod counts;
+mod error;
 mod of_kind;
 mod rewriter;
+mod rewriting;
+mod standing;
 mod sweep;
 mod target;
 
 pub use counts::{FormCounts, LeftAlone, RewriteReport};
+pub use error::RewriteError;
 pub use rewriter::{Rewriter, Rewritten, StoredState};
-pub use sweep::{Clear, RewriteError, RewriteSettings, Sweep};
+pub use rewriting::{Plan, Rewriting, Rewrote};
+pub use sweep::{Clear, RewriteSettings, Sweep};
 pub use target::Target;

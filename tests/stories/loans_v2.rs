@@ -64,6 +64,36 @@ async fn loans_of_the_first_version_are_served_by_the_second_and_stay_as_they_ar
 }
 
 #[test]
+fn a_journal_of_the_first_version_is_rewritten_to_the_second_and_says_the_same() {
+    for keys in ["", " --keys file:ring.json"] {
+        let dir = directory();
+        let run = |line: &str| shell(dir.path(), line);
+        assert!(run("annals keys generate ring.json").status.success());
+        assert!(run(&format!("annals import v1.jsonl --journal sqlite://loans.db{keys}")).status.success());
+        let shown = said(&run(&format!("loans show 173691{keys}")));
+        let rewrite = "loans migrate rewrite --json --apply --journal sqlite://loans.db";
+        if !keys.is_empty() {
+            let refused = run(rewrite);
+            assert_eq!(refused.status.code(), Some(3));
+            assert!(said(&refused).contains("--keys file:ring.json"), "{}", said(&refused));
+        }
+        let told = said(&run(&format!("{rewrite}{keys}")));
+        let told: serde_json::Value =
+            serde_json::from_str(&told).unwrap_or_else(|error| panic!("{error}: {told}"));
+        for (field, expected) in [("replaced", 18), ("still_to_do", 0), ("left_alone", 0), ("compared", 40)] {
+            assert_eq!(told[field], expected, "{field} in {told}");
+        }
+        let gone: Vec<&str> =
+            told["gone"].as_array().unwrap().iter().filter_map(|form| form["manifest"].as_str()).collect();
+        assert!(gone.contains(&"loan.submitted") && gone.contains(&"loan.offer-created"), "{gone:?}");
+        assert_eq!(said(&run(&format!("loans show 173691{keys}"))), shown);
+        assert!(run(&format!("loans replay{keys}")).status.success());
+        let verified = run(&format!("annals verify --journal sqlite://loans.db{keys}"));
+        assert!(verified.status.success(), "{}", said(&verified));
+    }
+}
+
+#[test]
 fn what_the_second_version_has_stored_the_first_one_is_told_not_to_read() {
     let dir = directory();
     let reads =

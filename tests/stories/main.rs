@@ -18,6 +18,8 @@ mod loans;
 mod loans_v2;
 mod own_writes;
 mod reminders_kill;
+mod rewriting_kill;
+mod rollback;
 mod rollout;
 mod signup_kill;
 mod snapshots;

@@ -53,6 +53,11 @@ pub(crate) const ALL: &[Search] = &[
         test: "a_copy_that_is_killed_at_any_moment_hands_over_everything",
     },
     Search {
+        name: "stories: a rewriting that is killed, up and down, while another process writes",
+        file: "tests/stories/rewriting_kill.rs",
+        test: "a_rewriting_that_is_killed_at_any_moment_is_done_in_the_end",
+    },
+    Search {
         name: "loans: killed while they are imported",
         file: "tests/stories/loans.rs",
         test: "an_import_that_is_killed_at_any_moment_ends_with_the_same_totals",

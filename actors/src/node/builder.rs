@@ -211,12 +211,13 @@ impl NodeBuilder {
         self
     }
 
-    /// What rewrites the events and snapshots of the kinds that are registered: for an application's own `migrate rewrite`.
+    /// What rewrites the events and snapshots of the kinds that are registered: for an application's own `migrate rewrite`. Needs none of
+    /// their services.
     ///
     /// # Errors
     /// [`StartError`], as [`NodeBuilder::start`] finds it in the registrations.
     pub fn rewriter(&self) -> Result<Rewriter, StartError> {
-        check(&self.kinds)?;
+        check_names(&self.kinds)?;
         self.kinds.iter().try_fold(Rewriter::new(), |rewriter, kind| kind.rewrite(rewriter))
     }
 
@@ -449,14 +450,22 @@ impl<A: PersistentActor> Registration for Kind<A> {
 
 /// Finds what is wrong with the registrations before anything starts.
 fn check(kinds: &[Box<dyn Registration>]) -> Result<(), StartError> {
+    check_names(kinds)?;
+    for kind in kinds {
+        if let Some(service) = kind.missing_services().first() {
+            return Err(StartError::MissingService { kind: kind.kind(), service });
+        }
+    }
+    Ok(())
+}
+
+/// Finds what cannot be stored beside each other.
+fn check_names(kinds: &[Box<dyn Registration>]) -> Result<(), StartError> {
     let mut registry = ManifestRegistry::new();
     for (at, kind) in kinds.iter().enumerate() {
         let name = kind.kind();
         if kinds[..at].iter().any(|earlier| earlier.kind() == name) {
             return Err(StartError::DuplicateKind { kind: name });
-        }
-        if let Some(service) = kind.missing_services().first() {
-            return Err(StartError::MissingService { kind: name, service });
         }
         kind.register(&mut registry)?;
     }

@@ -100,7 +100,9 @@ fn sentences(held: &Held) -> String {
     let above: Vec<String> = held.stored_above.iter().map(ToString::to_string).collect();
     if !above.is_empty() {
         let above = above.join(", ");
-        text += &format!("stored already: version {above}; a build that does not read it does not start\n");
+        text += &format!(
+            "stored already: version {above}; a build that does not read it needs `annals migrate rewrite --to LOCKFILE`\n"
+        );
     }
     if let Some(raising) = held.raising {
         text += &format!("a process was about to store version {raising}: look again\n");

@@ -204,7 +204,7 @@ impl Report<'_> {
             (Some(_), 0) => print("the build with this lock file reads all of it")?,
             (Some(_), forms) => print(format!(
                 "the build with this lock file does not read {forms} of these forms, and does not start on this journal; \
-                 `annals schema --ids` says where they are, and a rewriting by a build that reads them brings them down"
+                 `annals schema --ids` says where they are, and a rewriting (`migrate rewrite --to`) brings them down"
             ))?,
         }
         Ok(())

@@ -58,6 +58,7 @@ fn every_command_and_exit_code_is_on_the_page() {
         "schema hold",
         "schema release",
         "migrate copy",
+        "migrate rewrite",
     ] {
         assert!(page.contains(&format!("`annals {name}")), "{name}");
     }

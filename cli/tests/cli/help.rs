@@ -39,6 +39,8 @@ fn every_command_says_what_it_does_with_an_example_and_its_exit_codes() {
         "verify",
         "schema",
         "migrate legacy",
+        "migrate copy",
+        "migrate rewrite",
         "keys",
         "keys generate",
         "keys rotate",

@@ -18,6 +18,7 @@ mod keys;
 mod legacy;
 mod looking;
 mod masking;
+mod rewriting;
 mod rotating;
 mod schema;
 mod sealed;

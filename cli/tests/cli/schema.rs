@@ -30,7 +30,7 @@ fn a_hold_is_set_changed_and_released() {
 fn a_hold_below_what_is_stored_says_so() {
     let home = bank();
     let run = schema(&home, &["hold", "account.booked", "0"]).exits(1);
-    run.says(&["stored already: version 1", "does not start"]);
+    run.says(&["stored already: version 1", "annals migrate rewrite --to LOCKFILE"]);
 }
 
 #[test]

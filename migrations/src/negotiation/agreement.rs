@@ -121,6 +121,20 @@ pub enum Objection {
     },
 }
 
+impl Objection {
+    /// What stands against a form, and what to do about it.
+    pub(crate) fn sentence(&self, form: &Form) -> String {
+        match self {
+            Self::Held { at } => {
+                format!("{} is held at version {at} (`annals schema release {0}` ends it)", form.manifest)
+            }
+            Self::Unread { node, reader, reads } => {
+                format!("process {node:?} ({reader}) reads {} of it", read(reads))
+            }
+        }
+    }
+}
+
 /// No form in which something can be written is read by everybody; there is at least one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct NoCommonForm {

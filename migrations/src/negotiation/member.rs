@@ -8,7 +8,7 @@ use tokio::time::sleep;
 
 use super::agreement::read;
 use super::membership::{Answer, Membership, Outcome, Refusal, Request};
-use super::{Announcement, Objection, Unreadable, VersionRecords, VersionTable};
+use super::{Announcement, Unreadable, VersionRecords, VersionTable};
 use crate::Form;
 
 /// A process that is registered among those that use a journal.
@@ -117,9 +117,20 @@ impl Member {
     /// Says that none of the forms is stored any more: after a rewrite that has seen the whole journal.
     ///
     /// # Errors
-    /// As [`Records`].
+    /// As [`Records`]; [`JournalError::Unknown`] when its lease has ended meanwhile: somebody may have stored them again.
     pub async fn end_leaving(&mut self, forms: &[Form]) -> Result<(), MemberError> {
         self.membership.end_leaving(forms.to_vec());
+        let outcome = self.run().await?;
+        self.judge(outcome, None)
+    }
+
+    /// Lets forms be written again that were to [leave](Self::begin_leaving), whoever has marked them: a rewrite has left some, or one that
+    /// was killed is not to go on.
+    ///
+    /// # Errors
+    /// As [`Member::end_leaving`].
+    pub async fn cancel_leaving(&mut self, forms: &[Form]) -> Result<(), MemberError> {
+        self.membership.cancel_leaving(forms.to_vec());
         let outcome = self.run().await?;
         self.judge(outcome, None)
     }
@@ -204,13 +215,11 @@ impl fmt::Debug for Member {
 
 fn sentence(form: &Form, refusal: &Refusal) -> String {
     match refusal {
-        Refusal::Objection(Objection::Held { at }) => {
-            format!("{} is held at version {at} (`annals schema release {0}` ends it)", form.manifest)
+        Refusal::Objection(objection) => objection.sentence(form),
+        Refusal::Leaves => {
+            "a rewrite is removing it from the journal; one that was killed is run again, or ended by one that keeps it"
+                .to_owned()
         }
-        Refusal::Objection(Objection::Unread { node, reader, reads }) => {
-            format!("process {node:?} ({reader}) reads {} of it", read(reads))
-        }
-        Refusal::Leaves => "a rewrite is removing it from the journal".to_owned(),
         Refusal::Written { node, by } => {
             format!(
                 "process {node:?} ({by}) may still write it: hold the manifest below, or stop that process"
@@ -248,14 +257,24 @@ pub struct UnreadableStored {
 
 impl fmt::Display for UnreadableStored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (mut newer, mut older) = (false, false);
         for (at, Unreadable { kind, manifest, stored, reads }) in self.unreadable.iter().enumerate() {
             let versions: Vec<String> = stored.iter().map(u32::to_string).collect();
             let (is, end) = if stored.len() == 1 { ("version", "is") } else { ("versions", "are") };
             let and = if at == 0 { "" } else { "; and " };
             write!(f, "{and}{is} {} of {manifest} (kind {kind:?}) {end} stored, ", versions.join(", "))?;
             write!(f, "and this build reads {} of it", read(reads))?;
+            let newest = reads.as_ref().map_or(0, |reads| *reads.end());
+            newer |= stored.iter().any(|version| *version > newest);
+            older |= stored.iter().any(|version| *version <= newest);
         }
         f.write_str(": start a build that reads them")?;
+        if newer {
+            f.write_str(", or bring the journal down with `annals migrate rewrite --to LOCKFILE`")?;
+        }
+        if older {
+            f.write_str(", or bring the journal up with that build's `annals migrate rewrite`")?;
+        }
         for unreadable in &self.unreadable {
             write!(f, ", or start with --allow-unreadable {}", unreadable.manifest)?;
         }

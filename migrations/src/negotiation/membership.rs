@@ -121,14 +121,26 @@ enum Step {
 /// Why it looks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Look {
-    Enter { wanted: BTreeSet<Form> },
-    Admit { wanted: BTreeSet<Form>, announced: BTreeSet<Form> },
+    Enter {
+        wanted: BTreeSet<Form>,
+    },
+    Admit {
+        wanted: BTreeSet<Form>,
+        announced: BTreeSet<Form>,
+    },
     Renew,
     Announce(Goal),
     Clear(Goal),
     Raised(Goal, Revision),
-    Leave { forms: Vec<Form>, marked: usize },
-    Left { forms: Vec<Form> },
+    Leave {
+        forms: Vec<Form>,
+        marked: usize,
+    },
+    /// Whether they are gone; or they stay, after all.
+    Left {
+        forms: Vec<Form>,
+        gone: bool,
+    },
 }
 
 /// What follows a change.
@@ -214,7 +226,12 @@ impl Membership {
 
     /// Begins to say that a rewrite has removed forms.
     pub(super) fn end_leaving(&mut self, forms: Vec<Form>) {
-        self.step = Step::Look(Look::Left { forms });
+        self.step = Step::Look(Look::Left { forms, gone: true });
+    }
+
+    /// Begins to say that forms stay, after all.
+    pub(super) fn cancel_leaving(&mut self, forms: Vec<Form>) {
+        self.step = Step::Look(Look::Left { forms, gone: false });
     }
 
     /// Begins to remove the registration.
@@ -255,7 +272,6 @@ impl Membership {
             Look::Enter { wanted } => self.register(wanted, table),
             Look::Admit { wanted, .. } if !counted => self.register(wanted, table),
             Look::Admit { wanted, announced } => self.admit(wanted, announced, table),
-            Look::Left { forms } => self.left(forms, table),
             _ if !registered || !table.unreadable(&self.announcement).is_empty() => self.lost(),
             Look::Renew => self.go_on(table),
             // Its marks would be removed one after the other.
@@ -271,6 +287,7 @@ impl Membership {
             Look::Clear(goal) => self.try_to_raise(goal, table),
             Look::Raised(goal, revision) => self.raised(goal, revision, table),
             Look::Leave { forms, marked } => self.mark_leaving(forms, marked, table),
+            Look::Left { forms, gone } => self.left(forms, gone, table),
         }
     }
 
@@ -471,16 +488,18 @@ impl Membership {
         Step::Idle(Outcome::Leaving)
     }
 
-    fn left(&mut self, forms: Vec<Form>, table: &VersionTable) -> Step {
+    fn left(&mut self, forms: Vec<Form>, gone: bool, table: &VersionTable) -> Step {
         for form in &forms {
             let Some((revision, watermark)) = table.watermarks.get(&form.manifest) else { continue };
             if watermark.leaving.contains(&form.version) {
                 let mut value = watermark.clone();
                 value.leaving.remove(&form.version);
-                value.stored.remove(&form.version);
+                if gone {
+                    value.stored.remove(&form.version);
+                }
                 let manifest = form.manifest.clone();
                 let change = Change::Watermark { manifest, expected: Some(*revision), value };
-                return self.change(change, Then::Look(Look::Left { forms }));
+                return self.change(change, Then::Look(Look::Left { forms, gone }));
             }
         }
         Step::Idle(Outcome::Done)

@@ -10,6 +10,7 @@ use annals_journal::WriterId;
 ///                                   │  taken back by the raiser, or by whoever passes over one that is gone
 ///                                   └────────────────────────────→ absent
 ///  stored ──── leaving += v ────→ leaving ── a rewrite found none left: stored -= v, leaving -= v ──→ absent
+///                                   └─────── some are left: leaving -= v ─────────────────────────→ stored
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Watermark {

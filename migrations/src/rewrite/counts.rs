@@ -1,8 +1,8 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use annals_journal::{PersistenceId, SeqNr};
+use annals_journal::{Envelope, PersistenceId, SeqNr};
 
-use crate::Form;
+use crate::{EventList, Form};
 
 /// What a sweep found, or did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,6 +19,14 @@ pub struct RewriteReport {
     pub left_alone: u64,
     /// Events that somebody else changed or deleted between reading and writing.
     pub changed_meanwhile: u64,
+    /// Of a last look: how many events are, byte for byte, what they were to become or to stay; `None` when owners deleted events since.
+    pub compared: Option<u64>,
+    /// Forms of the events in lists that stay, or are left alone.
+    pub(super) in_lists: BTreeSet<Form>,
+    /// There is a list of which nobody here knows what is in it.
+    pub(super) has_unread_lists: bool,
+    /// Events that the journal did not take in their new form.
+    pub(super) refused: u64,
 }
 
 /// What becomes of the events, or snapshots, of one form.
@@ -59,6 +67,25 @@ impl RewriteReport {
         let of = |counts: &FormCounts| counts.stay + counts.left_alone;
         let stay: u64 = self.events.values().chain(self.snapshots.values()).map(of).sum();
         stay + self.replaced() + self.not_hosted.values().sum::<u64>()
+    }
+
+    /// The forms of what is not replaced, of the kinds that the build hosts.
+    pub fn remaining(&self) -> BTreeSet<Form> {
+        let forms = self.events.iter().chain(&self.snapshots);
+        let remaining = forms.filter(|(_, counts)| counts.stay + counts.left_alone > 0);
+        remaining.map(|(form, _)| form.clone()).chain(self.in_lists.iter().cloned()).collect()
+    }
+
+    /// Notes the parts of a list that stays.
+    pub(super) fn note_list(&mut self, event: &Envelope) {
+        if EventList::is(&event.manifest) {
+            match EventList::parts(event) {
+                Ok(parts) => self
+                    .in_lists
+                    .extend(parts.into_iter().map(|part| Form::new(part.manifest, part.schema_version))),
+                Err(_) => self.has_unread_lists = true,
+            }
+        }
     }
 
     pub(super) fn leave(&mut self, left: LeftAlone, form: Form) {

@@ -12,6 +12,7 @@ use crate::{AdaptError, Encoded, EventAdapter, EventList, Form, ListAdapter, Sta
 pub(super) trait Kind: Send + Sync {
     fn event(&self, stored: &Envelope, target: &Target) -> Result<Rewritten, AdaptError>;
     fn state(&self, stored: &StoredState<'_>, target: &Target) -> Result<Rewritten, AdaptError>;
+    fn versions(&self) -> Vec<Versions>;
 }
 
 pub(super) struct OfKind<E, S, A> {
@@ -111,6 +112,10 @@ where
         })?;
         let loses = self.states.encode(&again)? != today;
         Ok(Rewritten::Becomes { encoded, loses })
+    }
+
+    fn versions(&self) -> Vec<Versions> {
+        [self.events.versions(), self.states.versions()].concat()
     }
 }
 

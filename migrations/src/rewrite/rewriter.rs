@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::Target;
 use super::of_kind::{Kind, OfKind};
-use crate::{AdaptError, Encoded, EventAdapter, StateAdapter};
+use crate::{AdaptError, Encoded, EventAdapter, StateAdapter, Versions};
 
 /// Knows how the events and states of some kinds are written in other versions. Does no I/O: [`Sweep`](super::Sweep) does.
 ///
@@ -70,6 +70,11 @@ impl Rewriter {
     /// Whether it has a kind.
     pub fn hosts(&self, kind: &str) -> bool {
         self.kinds.contains_key(kind)
+    }
+
+    /// What is read and written of each kind, as events and as state.
+    pub(super) fn versions(&self) -> impl Iterator<Item = (&str, Vec<Versions>)> {
+        self.kinds.iter().map(|(kind, of)| (kind.as_str(), of.versions()))
     }
 
     /// What a stored event becomes. Its payload must be plain.

@@ -4,12 +4,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use annals_journal::{
-    Envelope, Journal, JournalError, Offset, Page, PageItem, PersistenceId, SliceRange, StoredEvent,
+    Envelope, Journal, JournalError, Offset, Page, PageItem, PersistenceId, SeqNr, SliceRange, StoredEvent,
 };
 use annals_snapshot::{Snapshot, SnapshotError, SnapshotStore};
 use futures::future::BoxFuture;
 
-use super::{LeftAlone, RewriteReport, Rewriter, Rewritten, StoredState, Target};
+use super::standing::Standing;
+use super::{LeftAlone, RewriteError, RewriteReport, Rewriter, Rewritten, StoredState, Target};
 use crate::pace::Pace;
 use crate::{AdaptError, Encoded, EventList, Form};
 
@@ -41,27 +42,8 @@ pub struct RewriteSettings {
     /// At most so many events a second are looked at; default: as fast as it goes.
     pub events_per_second: Option<u32>,
     /// Also rewrite what is no longer the same when it is read back, because a step down leaves something out; default: it is left alone.
+    /// Nobody should host the kinds meanwhile: live state would not be what replay gives.
     pub allow_loss: bool,
-}
-
-/// Why a sweep ended early. What it has replaced stays replaced; start it again.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RewriteError {
-    /// The journal cannot be read or written.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The snapshots cannot be read or written.
-    #[error(transparent)]
-    Snapshot(#[from] SnapshotError),
-    /// Somebody who runs could not read what would be written.
-    #[error("nothing is written as {form}: {reason}")]
-    Refused {
-        /// What would be written.
-        form: Form,
-        /// Who, and what to do.
-        reason: String,
-    },
 }
 
 impl Sweep {
@@ -95,11 +77,12 @@ impl Sweep {
     /// # Errors
     /// [`RewriteError`] when something cannot be read.
     pub async fn plan(&self, progress: &(dyn Fn(u64) + Send + Sync)) -> Result<RewriteReport, RewriteError> {
-        self.pass(false, progress).await
+        Ok(self.pass(false, None, progress).await?.0)
     }
 
     /// Rewrites, and looks at everything again until there is nothing left to rewrite, at most [`ROUNDS`](Self::ROUNDS) times. The first report says
-    /// what was done, the second what the last look found: [`RewriteReport::replaced`] of it is what is still to do.
+    /// what was done, the second what the last look found: [`RewriteReport::replaced`] of it is what is still to do, and
+    /// [`RewriteReport::compared`] how many events it has found equal to what the rewriting had in mind.
     ///
     /// # Errors
     /// [`RewriteError`]; what was done stays.
@@ -107,15 +90,30 @@ impl Sweep {
         &self,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(RewriteReport, RewriteReport), RewriteError> {
-        let done = self.pass(true, progress).await?;
-        let mut found = self.pass(false, progress).await?;
+        let (done, mut found) = self.round(progress).await?;
         for _ in 1..Self::ROUNDS {
             if found.replaced() == 0 {
                 break;
             }
             // Owners that run an older build have written meanwhile.
-            self.pass(true, progress).await?;
-            found = self.pass(false, progress).await?;
+            found = self.round(progress).await?.1;
+        }
+        Ok((done, found))
+    }
+
+    /// Rewrites everything, looks at everything, and compares.
+    async fn round(
+        &self,
+        progress: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<(RewriteReport, RewriteReport), RewriteError> {
+        let (done, end, wanted) = self.pass(true, None, progress).await?;
+        let (mut found, _, stands) = self.pass(false, Some(end), progress).await?;
+        // What owners took out of its hands is not what it was to be.
+        let is_same = if done.changed_meanwhile + done.refused == 0 { wanted.is_same(&stands) } else { None };
+        match is_same {
+            Some(true) => found.compared = Some(stands.events),
+            Some(false) => return Err(RewriteError::Different { of: stands.events }),
+            None => {}
         }
         Ok((done, found))
     }
@@ -123,32 +121,36 @@ impl Sweep {
     /// How often a sweep begins anew when owners write what it would rewrite.
     pub const ROUNDS: usize = 3;
 
+    /// Answers also up to which offset it has looked, and what stands there; `to`: sums up no further.
     async fn pass(
         &self,
         write: bool,
+        to: Option<Offset>,
         progress: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<RewriteReport, RewriteError> {
+    ) -> Result<(RewriteReport, Offset, Standing), RewriteError> {
         let mut report = RewriteReport::default();
-        self.events(write, &mut report, progress).await?;
+        let (end, standing) = self.events(write, to, &mut report, progress).await?;
         self.states(write, &mut report, progress).await?;
-        Ok(report)
+        Ok((report, end, standing))
     }
 
     /// While a page is worked on, the one before it is written and the one after it is read.
     async fn events(
         &self,
         write: bool,
+        to: Option<Offset>,
         report: &mut RewriteReport,
         progress: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<(), RewriteError> {
+    ) -> Result<(Offset, Standing), RewriteError> {
+        let mut standing = Standing::default();
         let mut pace = Pace::new(self.settings.events_per_second, Instant::now());
         let mut page = self.page(Offset::BEGINNING).await?;
         let mut made = Vec::new();
-        loop {
+        let end = loop {
             let (count, after) = (page.items.len(), page.complete_to);
             let read = async { if count < PAGE { Ok(None) } else { self.page(after).await.map(Some) } };
             let (next, written, batch) = futures::join!(read, self.write(std::mem::take(&mut made)), async {
-                self.rewrite(page, report)
+                self.rewrite(page, to, report, &mut standing)
             });
             written?.tell(report);
             if write {
@@ -159,26 +161,51 @@ impl Sweep {
             pace.wait_after(count as u64).await;
             match next? {
                 Some(next) => page = next,
-                None => break,
+                None => break after,
             }
-        }
+        };
         self.write(made).await?.tell(report);
-        Ok(())
+        Ok((end, standing))
     }
 
     async fn page(&self, after: Offset) -> Result<Page, JournalError> {
         self.journal.events_by_slice(SliceRange::ALL, after, PAGE).await
     }
 
-    fn rewrite(&self, page: Page, report: &mut RewriteReport) -> Vec<(StoredEvent, Envelope)> {
+    fn rewrite(
+        &self,
+        page: Page,
+        to: Option<Offset>,
+        report: &mut RewriteReport,
+        standing: &mut Standing,
+    ) -> Vec<(StoredEvent, Envelope)> {
         let mut batch = Vec::new();
         for item in page.items {
-            let PageItem::Event(old) = item else { continue };
+            let is_summed = to.is_none_or(|to| item.offset() <= to);
+            let old = match item {
+                PageItem::Event(old) => old,
+                PageItem::Deleted { to, .. } if is_summed => {
+                    standing.deleted(to);
+                    continue;
+                }
+                _ => continue,
+            };
+            let offset = old.offset;
+            let mut stands = |envelope: &Envelope| {
+                if is_summed {
+                    standing.event(offset, envelope);
+                }
+            };
             let form = Form::new(old.envelope.manifest.clone(), old.envelope.schema_version);
             let rewritten = self.rewriter.event(&old.envelope, &self.target);
             match self.judge(rewritten) {
-                Judged::Stays => report.events.entry(form).or_default().stay += 1,
+                Judged::Stays => {
+                    stands(&old.envelope);
+                    report.note_list(&old.envelope);
+                    report.events.entry(form).or_default().stay += 1;
+                }
                 Judged::NotHosted => {
+                    stands(&old.envelope);
                     let kind = old.envelope.persistence_id.kind().to_owned();
                     *report.not_hosted.entry(kind).or_default() += 1;
                 }
@@ -187,9 +214,14 @@ impl Sweep {
                     let counts = report.events.entry(form).or_default();
                     *counts.become_form.entry(to).or_default() += 1;
                     let new = encoded.in_envelope(&old.envelope);
+                    stands(&new);
                     batch.push((old, new));
                 }
-                Judged::Cannot(reason) => report.leave(left(&old.envelope, reason), form),
+                Judged::Cannot(reason) => {
+                    stands(&old.envelope);
+                    report.note_list(&old.envelope);
+                    report.leave(left(&old.envelope, reason), form);
+                }
             }
         }
         batch
@@ -319,10 +351,7 @@ impl Sweep {
                 Judged::Cannot(reason) => {
                     // All events are there, so that the snapshot is worth no more than the time of replaying them.
                     let down = matches!(self.target, Target::ReadableBy(_));
-                    if down && self.journal.head(id).await?.deleted_to < annals_journal::SeqNr::FIRST {
-                        if write {
-                            self.snapshots.delete(id, *number..=*number).await?;
-                        }
+                    if down && self.drop_state(id, &snapshot, write).await? {
                         report.snapshots.entry(form).or_default().dropped += 1;
                     } else {
                         let (persistence_id, seq_nr) = (id.clone(), *number);
@@ -332,6 +361,27 @@ impl Sweep {
             }
         }
         Ok(numbers.len() as u64)
+    }
+
+    /// Deletes a snapshot that no other one stands for, where all events are there; answers whether they are.
+    async fn drop_state(
+        &self,
+        id: &PersistenceId,
+        snapshot: &Snapshot,
+        write: bool,
+    ) -> Result<bool, RewriteError> {
+        if self.journal.head(id).await?.deleted_to >= SeqNr::FIRST {
+            return Ok(false);
+        }
+        if write {
+            self.snapshots.delete(id, snapshot.seq_nr..=snapshot.seq_nr).await?;
+            // Its owner may have deleted events at the same moment, because there was this snapshot.
+            if self.journal.head(id).await?.deleted_to >= SeqNr::FIRST {
+                self.snapshots.save(snapshot.clone()).await?;
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn clear_state(&self, id: &PersistenceId, form: &Form) -> Result<(), RewriteError> {
@@ -388,6 +438,7 @@ impl Written {
             take_back(old, to);
         }
         report.changed_meanwhile += self.changed.len() as u64;
+        report.refused += self.refused.len() as u64;
         for (old, _, reason) in self.refused {
             let form = Form::new(old.manifest.clone(), old.schema_version);
             report.leave(left(&old, reason), form);

@@ -20,6 +20,14 @@ impl Target {
         Self::ReadableBy(versions.into_iter().map(|of| (of.manifest, of.reads)).collect())
     }
 
+    /// Above which version of a manifest nothing may be written while it is rewritten; `None`: any.
+    pub(super) fn highest(&self, manifest: &Manifest) -> Option<u32> {
+        match self {
+            Self::Newest => None,
+            Self::ReadableBy(reads) => Some(reads.get(manifest).map_or(0, |versions| *versions.end())),
+        }
+    }
+
     /// Whether what is stored so may stay; `today` is what this build writes under the manifest.
     pub(super) fn keeps(&self, form: &Form, today: Option<u32>) -> bool {
         match self {

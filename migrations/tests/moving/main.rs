@@ -5,3 +5,4 @@
 mod copying;
 mod history;
 mod rewriting;
+mod taking_part;
