@@ -106,7 +106,7 @@ impl KeyedJournalArgs {
 }
 
 /// Each id is worked on once, and nobody shall wait long for a process that was killed.
-fn data_keys() -> DataKeyOptions {
+pub(crate) fn data_keys() -> DataKeyOptions {
     DataKeyOptions { cached_ids: KNOWN_IDS, lease: LEASE, ..DataKeyOptions::default() }
 }
 

@@ -8,7 +8,10 @@
 //! the target is opened the source is the journal: [`Copy::give_up`] opens it again.
 //!
 //! The target keeps in the record `migrate/copy` up to which offset of the source it has everything: 25 bytes, format (1), then generation,
-//! major and minor, big endian.
+//! major and minor, big endian. `migrate/reseals` (one byte, format 1) is there when it has keys of its own. Both go when it is opened.
+//!
+//! Ids that were claimed and have no event are not copied: nobody can own an id of the target with a token of the source, because the target's
+//! epochs begin above the source's.
 
 mod copier;
 mod entity;

@@ -1,6 +1,8 @@
+use std::sync::Arc;
 use std::time::Duration;
 
-use annals_journal::{Gate, JournalUrl};
+use annals_journal::encryption::{DataKeys, KeySource, RingKeys};
+use annals_journal::{Gate, JournalUrl, is_encrypted};
 use annals_migrations::Form;
 use annals_migrations::copy::{Copy, CopyPlan, CopyReport, Side};
 use anyhow::{Context as _, bail};
@@ -9,7 +11,8 @@ use serde_json::json;
 
 use crate::console::{Progress, print, print_json};
 use crate::exit::Exit;
-use crate::stores::{Stores, url};
+use crate::key_sources::OptionalKeyArgs;
+use crate::stores::{GIVE_KEYS, Stores, data_keys, url};
 use crate::table::{Align, Table};
 
 /// Copy a journal into another one, which then goes on in its place.
@@ -42,6 +45,12 @@ pub(crate) struct Args {
     /// End a copy that is not finished: the source takes writes again, the target never will
     #[arg(long, group = "what")]
     give_up: bool,
+    /// Seal the target under these master keys; what is sealed in the source is opened with --keys. Otherwise sealed events and their keys
+    /// are copied as they are
+    #[arg(long, value_name = "SOURCE", value_delimiter = ' ', conflicts_with_all = ["dry_run", "give_up"])]
+    to_keys: Vec<KeySource>,
+    #[command(flatten)]
+    keys: OptionalKeyArgs,
     /// At most so many events a second
     #[arg(long, value_name = "EVENTS", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
@@ -55,6 +64,9 @@ Examples:
   annals migrate copy sqlite://bank.db sqlite://new.db
   annals migrate copy sqlite://bank.db sqlite://new.db --apply --rate 5000
   annals migrate copy sqlite://bank.db sqlite://new.db --cut-over
+  annals migrate copy sqlite://bank.db sqlite://new.db --apply --keys file:ring.json --to-keys file:new.json
+
+With --to-keys each run says it; numbers whose events were erased stand as deleted in the target.
 
 Registered readers are not copied: offsets are new, so a projection is built anew on the target. An application is pointed at the \
 target when the copy says that it is open; one that still runs on the source has its commands refused, with the target's name.
@@ -71,12 +83,49 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     // A source that is not there must not be made.
     Stores::open_read_only(&args.from, "FROM").await?.close().await;
     let (from, to) = (Stores::open(&args.from, "FROM").await?, Stores::open(&args.to, "TO").await?);
-    let copy = Copy::new(side(&args.from, &from), side(&args.to, &to)).events_per_second(args.rate);
-    let done = Box::pin(perform(&args, &copy)).await;
-    drop(copy);
+    let (from, to, opened) = match Box::pin(open(&args, &from, &to)).await {
+        Ok(Some((sealed_from, sealed_to))) => (sealed_from, sealed_to, Ok(())),
+        Ok(None) => (from, to, Ok(())),
+        Err(error) => (from, to, Err(error)),
+    };
+    let done = match opened {
+        Ok(()) => Box::pin(perform(&args, &copy_of(&args, &from, &to))).await,
+        Err(error) => Err(error),
+    };
     from.close().await;
     to.close().await;
     done
+}
+
+fn copy_of(args: &Args, from: &Stores, to: &Stores) -> Copy {
+    Copy::new(side(&args.from, from), side(&args.to, to))
+        .events_per_second(args.rate)
+        .reseals(!args.to_keys.is_empty())
+}
+
+/// Both sides through keys of their own, when that is asked for.
+async fn open(args: &Args, from: &Stores, to: &Stores) -> anyhow::Result<Option<(Stores, Stores)>> {
+    if args.to_keys.is_empty() {
+        return Ok(None);
+    }
+    let is_sealed = is_encrypted(&*from.records).await?;
+    if is_sealed && args.keys.is_empty() {
+        bail!("FROM {}: it is encrypted: {GIVE_KEYS}", args.from);
+    }
+    // Nobody else's journal must get keys.
+    if !copy_of(args, from, to).reserve().await? {
+        return Ok(None);
+    }
+    let opened = if is_sealed {
+        let masters = Arc::new(args.keys.open_for_reading(&*from.records).await.context("--keys")?);
+        let keys = DataKeys::open_for_reading(from.records.clone(), masters, data_keys());
+        from.clone().behind(keys.await.context("--keys")?).await?
+    } else {
+        from.clone()
+    };
+    let masters = Arc::new(RingKeys::open(&args.to_keys, &*to.records).await.context("--to-keys")?);
+    let keys = DataKeys::open(to.records.clone(), masters, data_keys()).await.context("--to-keys")?;
+    Ok(Some((opened, to.clone().behind(keys).await?)))
 }
 
 async fn dry_run(args: &Args) -> anyhow::Result<Exit> {
@@ -166,9 +215,9 @@ fn print_plan(args: &Args, plan: &CopyPlan, gate: Option<&Gate>) -> anyhow::Resu
             json!(Line { manifest: form.manifest.as_str(), version: form.version, events: *events })
         };
         let manifests: Vec<_> = plan.events.iter().map(line).collect();
-        let CopyPlan { ids, deleted, snapshots, readers, .. } = plan;
+        let CopyPlan { ids, sealed, deleted, snapshots, readers, .. } = plan;
         return Ok(print_json(&json!({
-            "state": "planned", "ids": ids, "events": total, "deleted": deleted, "snapshots": snapshots, "readers": readers,
+            "state": "planned", "ids": ids, "events": total, "sealed": sealed, "deleted": deleted, "snapshots": snapshots, "readers": readers,
             "closed": gate, "manifests": manifests,
         }))?);
     }
@@ -181,8 +230,8 @@ fn print_plan(args: &Args, plan: &CopyPlan, gate: Option<&Gate>) -> anyhow::Resu
         print(line)?;
     }
     print(format!(
-        "{} ids, {total} events, {} snapshots would be copied; {} numbers stand as deleted, {} readers stay behind",
-        plan.ids, plan.snapshots, plan.deleted, plan.readers
+        "{} ids, {total} events ({} of them sealed), {} snapshots would be copied; {} numbers stand as deleted, {} readers stay behind",
+        plan.ids, plan.sealed, plan.snapshots, plan.deleted, plan.readers
     ))?;
     if let Some(gate) = gate {
         print(gate)?;

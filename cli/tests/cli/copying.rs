@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::bank::pruned_bank;
+use crate::bank::{bank, pruned_bank, sealed_pruned_bank};
 use crate::program::annals;
 
 const FROM: &str = "sqlite://bank.db";
@@ -48,4 +48,68 @@ fn what_cannot_be_copied_is_said() {
     run(&[FROM, "memory:"]).exits(2);
     annals(home.path(), &["import", "/dev/null", "--journal", TO]).exits(0);
     run(&[FROM, TO, "--apply"]).exits(0);
+}
+
+#[test]
+fn a_sealed_journal_is_copied_as_it_is_with_its_keys() {
+    let home = sealed_pruned_bank();
+    let home = home.path();
+    let copy = |how: &[&str]| annals(home, &[&["migrate", "copy", FROM, TO], how].concat());
+    let planned = copy(&["--json"]).exits(0).json().remove(0);
+    assert!(planned["events"].as_u64() > Some(0) && planned["sealed"] == planned["events"], "{planned}");
+    copy(&["--cut-over"]).exits(0).says(&["the same in both", "new.db is open"]);
+    let verify = |keys: &str| annals(home, &["verify", "--journal", TO, "--keys", keys]);
+    verify("file:ring.json").exits(0).says(&["nothing is wrong"]);
+    annals(home, &["keys", "generate", "other.json"]).exits(0);
+    verify("file:other.json").exits(3).says(&["master key 1"]);
+}
+
+#[test]
+fn a_sealed_journal_is_copied_under_another_ring() {
+    let home = sealed_pruned_bank();
+    let home = home.path();
+    annals(home, &["keys", "generate", "new.json"]).exits(0);
+    let copy = |how: &[&str]| annals(home, &[&["migrate", "copy", FROM, TO], how].concat());
+    let to_new = ["--to-keys", "file:new.json", "--keys", "file:ring.json"];
+    copy(&["--apply", "--to-keys", "file:new.json"]).exits(3).says(&["--keys file:ring.json"]);
+    copy(&["--give-up", "--to-keys", "file:new.json"]).exits(2);
+    copy(&[&to_new[..], &["--apply"]].concat()).exits(0).says(&["closed until --cut-over"]);
+    // Half of it is under these keys.
+    copy(&["--cut-over"]).exits(3).says(&["begun with keys of its own"]);
+    copy(&[&to_new[..], &["--cut-over"]].concat()).exits(0).says(&["the same in both", "new.db is open"]);
+    copy(&[&to_new[..], &["--cut-over"]].concat()).exits(0).says(&["it was done before"]);
+    let verify = |keys: &str| annals(home, &["verify", "--journal", TO, "--keys", keys]);
+    verify("file:new.json").exits(0).says(&["nothing is wrong"]);
+    verify("file:ring.json").exits(3).says(&["master key 1"]);
+    let export = |journal: &str, keys: &str| {
+        annals(home, &["export", "--journal", journal, "--keys", keys, "--snapshots"]).exits(0).out
+    };
+    assert_eq!(export(TO, "file:new.json"), export(FROM, "file:ring.json"));
+}
+
+#[test]
+fn a_plain_journal_is_sealed_by_a_copy_and_a_journal_of_somebody_gets_no_keys() {
+    let home = bank();
+    let home = home.path();
+    annals(home, &["keys", "generate", "new.json"]).exits(0);
+    let copy = |to: &str, how: &[&str]| {
+        let keys = ["--to-keys", "file:new.json"];
+        annals(home, &[&["migrate", "copy", FROM, to], &keys[..], how].concat())
+    };
+    copy(TO, &["--cut-over"]).exits(0).says(&["new.db is open"]);
+    let inspected = annals(home, &["inspect", "--journal", TO]).exits(0);
+    inspected.says(&["sealed      21 of 21"]);
+    let exported = annals(home, &["export", "--journal", TO, "--keys", "file:new.json"]).exits(0).out;
+    assert_eq!(exported, annals(home, &["export", "--journal", FROM]).exits(0).out);
+
+    let other = "sqlite://other.db";
+    std::fs::write(home.join("lines.jsonl"), &exported).unwrap();
+    annals(home, &["import", "lines.jsonl", "--journal", other]).exits(0);
+    annals(
+        home,
+        &["migrate", "copy", TO, other, "--apply", "--to-keys", "file:new.json", "--keys", "file:new.json"],
+    )
+    .exits(3)
+    .says(&["other.db is not empty"]);
+    annals(home, &["keys", "status", "--journal", other]).exits(0).says(&["nothing was ever sealed"]);
 }

@@ -1,4 +1,5 @@
 use annals_journal::{CompareAndSet, Gate, Record, RecordKey, Revision, last_epoch, raise_epoch};
+use bytes::Bytes;
 
 use super::side::IDS;
 use super::{CopyError, Side};
@@ -51,12 +52,21 @@ impl Copy {
         self
     }
 
-    /// The sides open and seal by themselves, each under keys of its own: the records of keys are not copied. Default: sealed events and
-    /// keys are copied as they are.
+    /// The sides open and seal by themselves, each under keys of its own: the records of keys are not copied, and what was erased stands as
+    /// deleted. Default: sealed events and keys are copied as they are. A copy that was begun in one way goes on in that way.
     #[must_use]
     pub fn reseals(mut self, reseals: bool) -> Self {
         self.reseals = reseals;
         self
+    }
+
+    /// Closes the target to all but this copy, before anything else is done with it: keys for it should be made after this alone. Answers
+    /// `false` when the copy is finished.
+    ///
+    /// # Errors
+    /// [`CopyError`] when the target, or the source, is of something else.
+    pub async fn reserve(&self) -> Result<bool, CopyError> {
+        Ok(self.begin().await?.is_some())
     }
 
     /// Copies what the source has, while its owners write, and returns when the target has it. Nobody can own an id of the target yet.
@@ -98,9 +108,10 @@ impl Copy {
             Err(error) => return Err(error),
         }
         set_gate(&self.to, Some(opens), None).await?;
-        let checkpoint = self.to.records.get(&checkpoint_key()?).await?;
-        if let Some(Record { revision, .. }) = checkpoint {
-            let _ = self.to.records.delete(&checkpoint_key()?, revision).await?;
+        for key in [checkpoint_key()?, reseals_key()?] {
+            if let Some(Record { revision, .. }) = self.to.records.get(&key).await? {
+                let _ = self.to.records.delete(&key, revision).await?;
+            }
         }
         Ok(report)
     }
@@ -139,6 +150,7 @@ impl Copy {
         let (gate, revision) = gate(&self.to).await?;
         match (gate, revision) {
             (Some(Gate::Filling { from }), Some(revision)) if from == self.from.name => {
+                self.goes_on_as_begun().await?;
                 return Ok(Some(revision));
             }
             (None, _) => {}
@@ -161,7 +173,25 @@ impl Copy {
             set_gate(&self.to, Some(revision), None).await?;
             return Err(self.not_empty());
         }
+        self.goes_on_as_begun().await?;
         Ok(Some(revision))
+    }
+
+    /// Half of a copy that is sealed anew, and half of one that is not, is none.
+    async fn goes_on_as_begun(&self) -> Result<(), CopyError> {
+        let key = reseals_key()?;
+        let begun = self.to.records.get(&key).await?.is_some();
+        if begun == self.reseals {
+            return Ok(());
+        }
+        // One that was killed before it had said so has not copied anything.
+        if self.reseals && self.to.ids(None).await?.is_empty() {
+            let _ = self.to.records.compare_and_set(&key, None, Bytes::from_static(&[1])).await?;
+            return Ok(());
+        }
+        let how = if begun { "with keys of its own" } else { "without keys of its own" };
+        let reason = format!("the copy into it was begun {how}: go on so, or give it up");
+        Err(CopyError::Closed { name: self.to.name.clone(), reason })
     }
 
     async fn seal(&self) -> Result<Revision, CopyError> {
@@ -231,6 +261,14 @@ async fn set_gate(
 }
 
 pub(super) fn checkpoint_key() -> Result<RecordKey, CopyError> {
-    Ok(RecordKey::new("migrate/copy")
+    key("migrate/copy")
+}
+
+fn reseals_key() -> Result<RecordKey, CopyError> {
+    key("migrate/reseals")
+}
+
+fn key(name: &str) -> Result<RecordKey, CopyError> {
+    Ok(RecordKey::new(name)
         .map_err(|error| annals_journal::JournalError::rejected("record", error.to_string()))?)
 }

@@ -21,8 +21,8 @@ impl Copy {
         report: &mut CopyReport,
     ) -> Result<(), CopyError> {
         loop {
-            let deleted_to = self.from.journal.head(id).await?.deleted_to;
-            self.delete_to(id, deleted_to).await?;
+            let gone_to = self.gone_to(id).await?;
+            self.delete_to(id, gone_to).await?;
             let next = self.to.journal.head(id).await?.seq_nr.next();
             let mut replay = self.from.journal.replay(ReplayRange::all(id).from(next));
             let mut appends = Vec::new();
@@ -45,6 +45,12 @@ impl Copy {
                 return Ok(());
             }
         }
+    }
+
+    /// Up to here the source has nothing that can be read: it was deleted, or erased with its key.
+    async fn gone_to(&self, id: &PersistenceId) -> Result<SeqNr, CopyError> {
+        let head = self.from.journal.head(id).await?;
+        Ok(head.deleted_to.max(head.erased_to))
     }
 
     async fn append_all(&self, appends: Vec<AtomicWrite>, report: &mut CopyReport) -> Result<(), CopyError> {
@@ -125,7 +131,7 @@ impl Copy {
                     }
                 }
                 // Deleted between the two looks: the next one settles it.
-                (Some(event), _) if self.from.journal.head(id).await?.deleted_to >= event.envelope.seq_nr => {
+                (Some(event), _) if self.gone_to(id).await? >= event.envelope.seq_nr => {
                     return Box::pin(self.settle_again(id, report, progress)).await;
                 }
                 (Some(event), _) => {
@@ -133,7 +139,7 @@ impl Copy {
                 }
                 (None, Some(event)) => {
                     let seq_nr = event.envelope.seq_nr;
-                    if self.from.journal.head(id).await?.deleted_to >= seq_nr {
+                    if self.gone_to(id).await? >= seq_nr {
                         return Box::pin(self.settle_again(id, report, progress)).await;
                     }
                     return Err(different(format!("event {seq_nr:?} is in the target alone")));

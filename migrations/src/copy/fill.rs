@@ -47,13 +47,11 @@ impl Copy {
         for item in page.items {
             match item {
                 PageItem::Event(event) => push(&mut appends, event.envelope),
-                PageItem::Deleted { persistence_id, to, .. } => {
+                // Of what was erased nothing is left but the numbers.
+                PageItem::Deleted { persistence_id, to, .. }
+                | PageItem::Erased { persistence_id, to, .. } => {
                     self.append(std::mem::take(&mut appends), report).await?;
                     self.delete_to(&persistence_id, to).await?;
-                }
-                // What cannot be read cannot be copied.
-                PageItem::Erased { persistence_id, to, .. } => {
-                    return Err(JournalError::Erased { persistence_id, seq_nr: Some(to) }.into());
                 }
                 _ => {
                     let reason = "it has an item that this build does not know: run a newer build".to_owned();

@@ -13,6 +13,8 @@ use crate::Form;
 pub struct CopyPlan {
     /// Events of the source by what they are stored as.
     pub events: BTreeMap<Form, u64>,
+    /// Of these, so many are sealed in the source as it was given.
+    pub sealed: u64,
     /// Ids of the source.
     pub ids: u64,
     /// Numbers that stand as deleted.
@@ -37,6 +39,7 @@ impl Copy {
             for item in page.items {
                 match item {
                     PageItem::Event(event) => {
+                        plan.sealed += u64::from(event.envelope.key_id.is_some());
                         let form = Form::new(event.envelope.manifest, event.envelope.schema_version);
                         *plan.events.entry(form).or_default() += 1;
                     }

@@ -4,5 +4,6 @@
 
 mod copying;
 mod history;
+mod resealing;
 mod rewriting;
 mod taking_part;
