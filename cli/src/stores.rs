@@ -3,6 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_journal::encryption::{DataKeyOptions, DataKeys, SealedJournal, SealedOptions};
+use annals_journal::postgres;
 use annals_journal::sqlite::Database;
 use annals_journal::{Journal, JournalUrl, OpenJournal, Records, is_encrypted};
 use annals_snapshot::{SealedSnapshots, SnapshotStore, open_beside};
@@ -13,7 +14,7 @@ use crate::key_sources::OptionalKeyArgs;
 /// Which journal, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub(crate) struct JournalArgs {
-    /// The journal: sqlite://PATH
+    /// The journal: sqlite://PATH or postgres://HOST/DATABASE
     #[arg(long, value_name = "URL", env = "ANNALS_JOURNAL", value_parser = url)]
     pub(crate) journal: JournalUrl,
 }
@@ -127,6 +128,7 @@ pub(crate) struct Stores {
     stored: (Arc<dyn Journal>, Arc<dyn SnapshotStore>),
     sealed: Option<SealedJournal>,
     database: Option<Database>,
+    postgres: Option<postgres::Database>,
 }
 
 impl Stores {
@@ -144,9 +146,9 @@ impl Stores {
 
     async fn beside(opened: OpenJournal) -> anyhow::Result<Self> {
         let snapshots = open_beside(&opened).await?;
-        let OpenJournal { journal, records, database, .. } = opened;
+        let OpenJournal { journal, records, database, postgres, .. } = opened;
         let stored = (journal.clone(), snapshots.clone());
-        Ok(Self { journal, records, snapshots, stored, sealed: None, database })
+        Ok(Self { journal, records, snapshots, stored, sealed: None, database, postgres })
     }
 
     /// The same through these keys; they are closed with it.
@@ -190,6 +192,9 @@ impl Stores {
             sealed.keys().close().await;
         }
         if let Some(database) = &self.database {
+            database.close().await;
+        }
+        if let Some(database) = &self.postgres {
             database.close().await;
         }
     }

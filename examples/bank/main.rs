@@ -87,7 +87,8 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct Options {
-    /// Where the events are: sqlite://PATH, or memory: to forget everything on exit.
+    /// Where the events are: sqlite://PATH, postgres://HOST/DATABASE (built with the feature postgres), or memory: to forget
+    /// everything on exit.
     #[arg(long, value_name = "URL", default_value = "sqlite://bank.db")]
     journal: String,
     /// Master keys, to seal events and snapshots with: file:ring.json or env:NAME; several times: the first is active.

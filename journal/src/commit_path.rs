@@ -14,6 +14,9 @@ pub(crate) enum Path {
     AtOnce(Arc<dyn AtOnce>),
     #[cfg(feature = "sqlite")]
     Thread(Arc<dyn CommitThread>),
+    /// Commits of different ids on their way at the same time, so many at most.
+    #[cfg(feature = "postgres")]
+    Lanes(u32),
 }
 
 type Answers = Vec<Result<Head, JournalError>>;
@@ -89,6 +92,8 @@ impl fmt::Debug for CommitPath {
             Path::AtOnce(_) => "AtOnce",
             #[cfg(feature = "sqlite")]
             Path::Thread(_) => "Thread",
+            #[cfg(feature = "postgres")]
+            Path::Lanes(_) => "Lanes",
         };
         f.debug_tuple("CommitPath").field(&path).finish()
     }

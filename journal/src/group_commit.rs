@@ -10,9 +10,12 @@
 //! which one always waits for the other's commit.
 //!
 //! Who commits depends on the backend ([`CommitPath`]): a task of ours and callers ([`ByTask`], for any backend), the backend's own
-//! thread and lone callers ([`ByThread`], SQLite), or each caller ([`ByCaller`], the memory).
+//! thread and lone callers ([`ByThread`], SQLite), each caller ([`ByCaller`], the memory), or several tasks, each for its part of the
+//! ids ([`ByLanes`], PostgreSQL).
 
 mod by_caller;
+#[cfg(feature = "postgres")]
+mod by_lanes;
 mod by_task;
 #[cfg(feature = "sqlite")]
 mod by_thread;
@@ -29,6 +32,8 @@ use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt};
 
 use self::by_caller::ByCaller;
+#[cfg(feature = "postgres")]
+use self::by_lanes::ByLanes;
 use self::by_task::ByTask;
 #[cfg(feature = "sqlite")]
 use self::by_thread::ByThread;
@@ -44,8 +49,8 @@ use crate::{
 /// [metrics](crate::telemetry).
 ///
 /// What arrives while a commit is on its way forms the next one. Writes are committed in the order in which the futures
-/// of [`Journal::write`] are first polled; one call's list is never divided over two commits. Reads and deletions
-/// pass through.
+/// of [`Journal::write`] are first polled; one call's list is never divided over two commits, unless the backend makes several at a time and the
+/// list has ids of more than one. Reads and deletions pass through.
 ///
 /// Once an entry is not stored (also when its outcome is unknown), every entry of the same id and token that waits in the
 /// queue at that moment is answered alike without being sent. So a writer may have several appends under way, each
@@ -58,7 +63,7 @@ use crate::{
 ///
 /// **Owner.** SQLite commits in its own thread; a caller that is alone commits in its own instead, where the runtime has another
 /// worker and commits are short (under 0.4 ms of late). A journal in memory is written by each caller. For any other journal
-/// one task does the commits; it ends when the last handle is dropped, or by [`GroupCommit::shutdown`], which waits for it. A clone is
+/// one task does the commits (PostgreSQL: one a connection, each for its part of the ids); it ends when the last handle is dropped, or by [`GroupCommit::shutdown`], which waits for it. A clone is
 /// another handle.
 ///
 /// # Cancel safety
@@ -80,6 +85,8 @@ enum Way {
     Caller(ByCaller),
     #[cfg(feature = "sqlite")]
     Thread(Arc<ByThread>),
+    #[cfg(feature = "postgres")]
+    Lanes(ByLanes),
     Task(ByTask),
 }
 
@@ -111,6 +118,14 @@ impl GroupCommit {
             Some(CommitPath(Path::Thread(thread))) => {
                 Way::Thread(Arc::new(ByThread::new(thread, Arc::clone(&metrics), settings)))
             }
+            #[cfg(feature = "postgres")]
+            Some(CommitPath(Path::Lanes(lanes))) => {
+                let lane = |_| {
+                    let (inner, metrics) = (Arc::clone(&inner), Arc::clone(&metrics));
+                    ByTask::new(Backend { inner, metrics, settings })
+                };
+                Way::Lanes(ByLanes::new(lanes, lane))
+            }
             None => {
                 let (inner, metrics) = (Arc::clone(&inner), Arc::clone(&metrics));
                 Way::Task(ByTask::new(Backend { inner, metrics, settings }))
@@ -125,6 +140,8 @@ impl GroupCommit {
             Way::Caller(commits) => commits.shut_down(),
             #[cfg(feature = "sqlite")]
             Way::Thread(commits) => commits.shutdown().await,
+            #[cfg(feature = "postgres")]
+            Way::Lanes(commits) => commits.shutdown().await,
             Way::Task(commits) => commits.shutdown().await,
         }
     }
@@ -143,6 +160,8 @@ impl Journal for GroupCommit {
             Way::Caller(commits) => commits.write(writes),
             #[cfg(feature = "sqlite")]
             Way::Thread(commits) => commits.write(writes).await,
+            #[cfg(feature = "postgres")]
+            Way::Lanes(commits) => commits.write(writes).await,
             Way::Task(commits) => commits.write(writes).await,
         }
     }

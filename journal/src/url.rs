@@ -2,6 +2,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+#[cfg(feature = "postgres")]
+use crate::postgres;
 #[cfg(feature = "sqlite")]
 use crate::sqlite;
 use crate::{Journal, MemoryJournal, Records};
@@ -12,12 +14,23 @@ use crate::{Journal, MemoryJournal, Records};
 /// |---|---|
 /// | `memory:` | in memory, gone with the last handle |
 /// | `sqlite://PATH` | a SQLite file; everything between `sqlite://` and the first `?` is its path, relative or absolute, as it stands |
+/// | `postgres://USER:PASSWORD@HOST:PORT/DATABASE` | a schema on a PostgreSQL server, see `postgres::Database::open` |
 ///
 /// | parameter of `sqlite` | default | meaning |
 /// |---|---|---|
 /// | `durability=each-commit` or `os` | `each-commit` | what an answered write survives, see `sqlite::Durability` |
 /// | `busy_timeout_ms=` 0 to 3600000 | `5000` | how long to wait for another process that holds the file's lock |
 /// | `readers=` 1 to 64 | `4` | the most reads at a time |
+///
+/// | parameter of `postgres` | default | meaning |
+/// |---|---|---|
+/// | `schema=` | `annals` | the schema that has the tables, made when it is missing |
+/// | `writers=`, `readers=` 1 to 1000 | `4` | the most connections that write, and that read |
+/// | `acquire_timeout_ms=` 0 to 3600000 | `5000` | how long to wait for a connection |
+/// | `patience_ms=` 0 to 3600000 | `50` | how long a page of a reader waits for transactions that are open |
+/// | `sslmode=`, `sslrootcert=`, `sslcert=`, `sslkey=`, `application_name=`, `options=` | | as for libpq |
+///
+/// A password is in no text that is made of a URL: [`Display`](fmt::Display) writes `***` in its place.
 ///
 /// ```
 /// use annals_journal::JournalUrl;
@@ -43,6 +56,23 @@ enum Target {
         path: std::path::PathBuf,
         options: sqlite::Options,
     },
+    #[cfg(feature = "postgres")]
+    Postgres {
+        server: ServerUrl,
+        options: postgres::Options,
+    },
+}
+
+/// A URL that may have a password in it.
+#[cfg(feature = "postgres")]
+#[derive(Clone, PartialEq, Eq)]
+struct ServerUrl(String);
+
+#[cfg(feature = "postgres")]
+impl fmt::Debug for ServerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&without_password(&self.0))
+    }
 }
 
 impl JournalUrl {
@@ -59,11 +89,18 @@ impl JournalUrl {
                     records: journal,
                     #[cfg(feature = "sqlite")]
                     database: None,
+                    #[cfg(feature = "postgres")]
+                    postgres: None,
                 })
             }
             #[cfg(feature = "sqlite")]
             Target::Sqlite { path, options } => {
                 Ok(OpenJournal::in_sqlite(sqlite::SqliteJournal::open(path, *options).await?))
+            }
+            #[cfg(feature = "postgres")]
+            Target::Postgres { server, options } => {
+                let journal = postgres::PostgresJournal::open(&server.0, options.clone()).await?;
+                Ok(OpenJournal::in_postgres(journal))
             }
         }
     }
@@ -80,6 +117,11 @@ impl JournalUrl {
             #[cfg(feature = "sqlite")]
             Target::Sqlite { path, options } => {
                 Ok(OpenJournal::in_sqlite(sqlite::SqliteJournal::open_read_only(path, *options).await?))
+            }
+            #[cfg(feature = "postgres")]
+            Target::Postgres { server, options } => {
+                let journal = postgres::PostgresJournal::open_read_only(&server.0, options.clone()).await?;
+                Ok(OpenJournal::in_postgres(journal))
             }
         }
     }
@@ -108,6 +150,9 @@ pub struct OpenJournal {
     /// The SQLite file, for stores that keep something else in it; `None` when the journal is not in one.
     #[cfg(feature = "sqlite")]
     pub database: Option<sqlite::Database>,
+    /// The schema on a PostgreSQL server, for the same; `None` when the journal is not in one.
+    #[cfg(feature = "postgres")]
+    pub postgres: Option<postgres::Database>,
 }
 
 impl OpenJournal {
@@ -122,6 +167,10 @@ impl OpenJournal {
         if let Some(database) = &self.database {
             database.close().await;
         }
+        #[cfg(feature = "postgres")]
+        if let Some(database) = &self.postgres {
+            database.close().await;
+        }
     }
 }
 
@@ -130,7 +179,28 @@ impl OpenJournal {
     fn in_sqlite(journal: sqlite::SqliteJournal) -> Self {
         let journal = Arc::new(journal);
         let database = Some(journal.database().clone());
-        Self { journal: journal.clone(), records: journal, database }
+        Self {
+            journal: journal.clone(),
+            records: journal,
+            database,
+            #[cfg(feature = "postgres")]
+            postgres: None,
+        }
+    }
+}
+
+#[cfg(feature = "postgres")]
+impl OpenJournal {
+    fn in_postgres(journal: postgres::PostgresJournal) -> Self {
+        let journal = Arc::new(journal);
+        let postgres = Some(journal.database().clone());
+        Self {
+            journal: journal.clone(),
+            records: journal,
+            #[cfg(feature = "sqlite")]
+            database: None,
+            postgres,
+        }
     }
 }
 
@@ -145,6 +215,10 @@ pub enum OpenJournalError {
     #[cfg(feature = "sqlite")]
     #[error(transparent)]
     Sqlite(#[from] sqlite::OpenError),
+    /// The journal in PostgreSQL could not be opened.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Postgres(#[from] postgres::OpenError),
 }
 
 /// Why a text is no journal URL; the message lists what is allowed.
@@ -152,7 +226,7 @@ pub enum OpenJournalError {
 #[non_exhaustive]
 pub enum InvalidJournalUrl {
     /// The beginning names no backend.
-    #[error("{url:?} names no journal; use memory: or sqlite://PATH")]
+    #[error("{url:?} names no journal; use memory:, sqlite://PATH or postgres://HOST/DATABASE")]
     UnknownScheme {
         /// The text.
         url: String,
@@ -224,10 +298,14 @@ impl FromStr for JournalUrl {
                 },
             };
         }
-        match url.strip_prefix("sqlite://") {
-            Some(rest) => Ok(Self { target: sqlite_target(url, rest)?, text }),
-            None => Err(InvalidJournalUrl::UnknownScheme { url: text }),
+        if let Some(rest) = url.strip_prefix("sqlite://") {
+            return Ok(Self { target: sqlite_target(url, rest)?, text });
         }
+        let text = without_password(url);
+        if url.starts_with("postgres://") || url.starts_with("postgresql://") {
+            return Ok(Self { target: postgres_target(url, &text)?, text });
+        }
+        Err(InvalidJournalUrl::UnknownScheme { url: text })
     }
 }
 
@@ -281,6 +359,82 @@ fn sqlite_target(url: &str, rest: &str) -> Result<Target, InvalidJournalUrl> {
     Ok(Target::Sqlite { path: path.into(), options })
 }
 
+#[cfg(not(feature = "postgres"))]
+fn postgres_target(_url: &str, text: &str) -> Result<Target, InvalidJournalUrl> {
+    Err(InvalidJournalUrl::NotBuilt { url: text.to_owned(), feature: "postgres" })
+}
+
+/// Takes our own parameters out; `text` is the URL without its password.
+#[cfg(feature = "postgres")]
+fn postgres_target(url: &str, text: &str) -> Result<Target, InvalidJournalUrl> {
+    const ALLOWED: [&str; 11] = [
+        "schema",
+        "writers",
+        "readers",
+        "acquire_timeout_ms",
+        "patience_ms",
+        "sslmode",
+        "sslrootcert",
+        "sslcert",
+        "sslkey",
+        "application_name",
+        "options",
+    ];
+    let (server, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let mut options = postgres::Options::default();
+    let (mut seen, mut others) = (Vec::new(), Vec::new());
+    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let invalid = |allowed: &'static str| InvalidJournalUrl::InvalidValue {
+            url: text.to_owned(),
+            name: name.to_owned(),
+            value: value.to_owned(),
+            allowed,
+        };
+        if seen.contains(&name) {
+            return Err(InvalidJournalUrl::RepeatedParameter { url: text.to_owned(), name: name.to_owned() });
+        }
+        seen.push(name);
+        let connections = || match value.parse() {
+            Ok(number @ 1..=1_000) => Ok(number),
+            _ => Err(invalid("a number from 1 to 1000")),
+        };
+        let duration = || match value.parse() {
+            Ok(millis @ 0..=3_600_000) => Ok(std::time::Duration::from_millis(millis)),
+            _ => Err(invalid("a number of milliseconds from 0 to 3600000")),
+        };
+        options = match name {
+            "schema" if postgres::Options::is_schema(value) => options.schema(value),
+            "schema" => return Err(invalid("1 to 63 lower-case letters, digits and _, a letter first")),
+            "writers" => options.writers(connections()?),
+            "readers" => options.readers(connections()?),
+            "acquire_timeout_ms" => options.acquire_timeout(duration()?),
+            "patience_ms" => options.patience(duration()?),
+            name if ALLOWED.contains(&name) => {
+                others.push(parameter);
+                options
+            }
+            _ => {
+                let (url, name) = (text.to_owned(), name.to_owned());
+                return Err(InvalidJournalUrl::UnknownParameter { url, name, allowed: &ALLOWED });
+            }
+        };
+    }
+    let question = if others.is_empty() { "" } else { "?" };
+    let server = ServerUrl(format!("{server}{question}{}", others.join("&")));
+    Ok(Target::Postgres { server, options })
+}
+
+/// The URL with `***` for a password: all between the first `:` behind the scheme and the last `@`, so that a password that was not
+/// encoded is not told either.
+fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    match (rest.find(':'), rest.rfind('@')) {
+        (Some(colon), Some(at)) if colon < at => format!("{scheme}://{}:***{}", &rest[..colon], &rest[at..]),
+        _ => url.to_owned(),
+    }
+}
+
 impl fmt::Display for JournalUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -304,13 +458,13 @@ mod tests {
         for url in ["memory:", "memory://", "memory:?"] {
             assert_eq!(url.parse::<JournalUrl>().map(|url| url.target), Ok(Target::Memory), "{url}");
         }
-        assert!(refused("memory:here").contains("use memory: or sqlite://PATH"));
+        assert!(refused("memory:here").contains("use memory:, sqlite://PATH or"));
         assert!(refused("memory:?size=3").contains("there is none"));
     }
 
     #[test]
     fn what_is_not_a_journal_url_is_told_what_is() {
-        for url in ["", "bank.db", "postgres://localhost", "sqlite:bank.db", "SQLITE://bank.db"] {
+        for url in ["", "bank.db", "mysql://localhost", "sqlite:bank.db", "SQLITE://bank.db"] {
             assert!(refused(url).contains("sqlite://PATH"), "{url}");
         }
     }
@@ -346,5 +500,33 @@ mod tests {
         assert!(refused("sqlite://a?busy_timeout_ms=soon").contains("milliseconds"));
         assert!(refused("sqlite://a?readers=0").contains("1 to 64"));
         assert!(refused("sqlite://a?readers=1&readers=2").contains("twice"));
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn a_password_is_in_no_text() {
+        let parsed: JournalUrl = "postgres://annals:sesame@db:5432/bank?writers=8".parse().unwrap();
+        let told = format!("{parsed} {parsed:?}");
+        assert!(!told.contains("sesame") && told.contains("annals:***@db"), "{told}");
+        assert_eq!(without_password("postgres://a:ses:a/m@e?@db/bank"), "postgres://a:***@db/bank");
+        assert!(!refused("postgres://annals:sesame@db/bank?colour=red").contains("sesame"));
+        assert!(!refused("mongo://annals:sesame@db/bank").contains("sesame"));
+    }
+
+    #[cfg(feature = "postgres")]
+    #[test]
+    fn parameters_of_a_server_are_checked() {
+        let url: JournalUrl =
+            "postgres://db/bank?schema=a_b&writers=2&sslmode=require&patience_ms=7".parse().unwrap();
+        let options = postgres::Options::default()
+            .schema("a_b")
+            .writers(2)
+            .patience(std::time::Duration::from_millis(7));
+        let server = ServerUrl("postgres://db/bank?sslmode=require".into());
+        assert_eq!(url.target, Target::Postgres { server, options });
+        assert!(refused("postgres://db/bank?password=x").contains("schema, writers"));
+        assert!(refused("postgres://db/bank?schema=A;B").contains("lower-case"));
+        assert!(refused("postgres://db/bank?writers=0").contains("1 to 1000"));
+        assert!(refused("postgres://db/bank?readers=1&readers=2").contains("twice"));
     }
 }

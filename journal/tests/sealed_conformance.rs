@@ -1,6 +1,8 @@
 //! A journal behind keys keeps the contract, over every backend and in front of group commit.
 #![cfg(all(feature = "conformance", feature = "sqlite", feature = "encryption"))]
 
+#[path = "support/others.rs"]
+mod others;
 #[path = "support/sealed.rs"]
 mod support;
 
@@ -8,11 +10,8 @@ use std::sync::Arc;
 
 use annals_journal::conformance::{Place, Store};
 use annals_journal::sqlite::{Options, SqliteJournal};
-use annals_journal::{
-    GroupCommit, GroupCommitSettings, Journal, JournalError, MemoryJournal, Record, RecordChange, RecordKey,
-    Records, Timestamp, Verdict,
-};
-use async_trait::async_trait;
+use annals_journal::{GroupCommit, GroupCommitSettings, Journal, MemoryJournal};
+use others::Others;
 use support::sealed;
 
 async fn store(place: &Place, commits: bool) -> Store {
@@ -33,36 +32,6 @@ async fn store(place: &Place, commits: bool) -> Store {
             database.close().await;
         })
         .outlives_process()
-}
-
-/// Records without those of keys: the suite expects to find none.
-#[derive(Debug)]
-struct Others<R>(Arc<R>);
-
-#[async_trait]
-impl<R: Records> Records for Others<R> {
-    async fn get(&self, key: &RecordKey) -> Result<Option<Record>, JournalError> {
-        self.0.get(key).await
-    }
-
-    async fn change(&self, changes: Vec<RecordChange>) -> Vec<Result<Verdict, JournalError>> {
-        self.0.change(changes).await
-    }
-
-    async fn now(&self) -> Result<Timestamp, JournalError> {
-        self.0.now().await
-    }
-
-    async fn list(
-        &self,
-        prefix: &str,
-        after: Option<&RecordKey>,
-        limit: usize,
-    ) -> Result<Vec<(RecordKey, Record)>, JournalError> {
-        let all = self.0.list(prefix, after, limit.saturating_add(10_000)).await?;
-        let others = all.into_iter().filter(|(key, _)| !key.as_str().starts_with("encryption/"));
-        Ok(others.take(limit).collect())
-    }
 }
 
 annals_journal::conformance!(memory, |_place| async {

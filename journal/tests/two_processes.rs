@@ -1,19 +1,22 @@
-//! Two processes, not two tasks, on one SQLite file: one writer at a time (I4), and what was answered survives `kill -9` (I1).
-#![cfg(all(feature = "sqlite", unix))]
+//! Two processes, not two tasks, on one SQLite file or one PostgreSQL server: one writer at a time (I4), and what was answered survives `kill -9` (I1).
+#![cfg(all(feature = "sqlite", feature = "postgres", unix))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod children;
+#[path = "support/postgres.rs"]
+mod postgres;
 mod support;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use annals_journal::sqlite::{Options, SqliteJournal, rusqlite};
 use annals_journal::{
-    Epoch, GroupCommit, GroupCommitSettings, Journal, JournalError, JournalExt, PersistenceId, ReplayRange,
-    Replayed, StoredEvent, Token, next_epoch,
+    Epoch, GroupCommit, GroupCommitSettings, Journal, JournalError, JournalExt, PersistenceId, Records,
+    ReplayRange, Replayed, StoredEvent, Token, next_epoch,
 };
 use children::{Dice, budget, seed};
 use futures::StreamExt;
@@ -41,26 +44,48 @@ async fn events(journal: &dyn Journal, id: &PersistenceId) -> Vec<StoredEvent> {
     events
 }
 
+/// The journal of a path, or of a URL and a schema.
+async fn stores(place: &str) -> (Arc<dyn Journal>, Arc<dyn Records>) {
+    let Some((url, schema)) = place.split_once(' ') else {
+        let journal = Arc::new(journal(place).await);
+        return (journal.clone(), journal);
+    };
+    let journal = Arc::new(postgres::open(url, schema).await);
+    let commits = GroupCommit::new(journal.clone(), GroupCommitSettings::default());
+    (Arc::new(commits), journal)
+}
+
 #[test]
 fn two_processes_that_fight_for_an_id_make_one_history() {
-    const NAME: &str = "two_processes_that_fight_for_an_id_make_one_history";
-    const STEPS: u64 = 400;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("fight.db");
+    fight_twice("two_processes_that_fight_for_an_id_make_one_history", &path.display().to_string(), 400);
+}
+
+#[test]
+fn two_processes_that_fight_on_a_server_make_one_history() {
+    // A child is told where.
+    let place = postgres::url().map(|url| format!("{url} {}", postgres::schema())).unwrap_or_default();
+    if !place.is_empty() || children::task().is_some() {
+        fight_twice("two_processes_that_fight_on_a_server_make_one_history", &place, 200);
+    }
+}
+
+/// Two processes fight for an id at `place`; what they said is held against what is there.
+fn fight_twice(test: &str, place: &str, steps: u64) {
     if let Some(task) = children::task() {
-        let (seed, path) = task.split_once(' ').unwrap();
-        runtime().block_on(fight(path, Dice::new(seed.parse().unwrap())));
+        let (seed, place) = task.split_once(' ').unwrap();
+        runtime().block_on(fight(place, Dice::new(seed.parse().unwrap())));
         return;
     }
     let seed = seed();
     println!("seed {seed}");
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("fight.db");
-    let mut fighters: Vec<_> = (0..2)
-        .map(|n| children::command(NAME, &format!("{} {}", seed + n, path.display())).spawn().unwrap())
-        .collect();
+    let mut fighters: Vec<_> =
+        (0..2).map(|n| children::command(test, &format!("{} {place}", seed + n)).spawn().unwrap()).collect();
     let mut hear: Vec<_> = fighters.iter_mut().map(children::lines).collect();
     let mut dice = Dice::new(seed);
     let mut said = Vec::new();
-    for _ in 0..STEPS {
+    for _ in 0..steps {
         // One of them makes a step, or both at once.
         let turns: &[usize] = [&[0][..], &[1], &[0, 1]][usize::try_from(dice.below(3)).unwrap()];
         for turn in turns {
@@ -76,8 +101,8 @@ fn two_processes_that_fight_for_an_id_make_one_history() {
         assert!(fighter.wait().unwrap().success());
     }
     let log = runtime().block_on(async {
-        let journal = journal(&path).await;
-        events(&journal, &id("contested")).await
+        let (journal, _) = stores(place).await;
+        events(&*journal, &id("contested")).await
     });
     let epoch_of = |number: u64| log[usize::try_from(number - 1).unwrap()].envelope.token.epoch.0;
     let (mut claims, mut stored, mut lost) = (0, 0, 0);
@@ -110,14 +135,14 @@ fn two_processes_that_fight_for_an_id_make_one_history() {
 }
 
 /// Each step: claim when the id is not ours, else append twice without waiting for the first.
-async fn fight(path: &str, mut dice: Dice) {
-    let journal = journal(path).await;
+async fn fight(place: &str, mut dice: Dice) {
+    let (journal, records) = stores(place).await;
     let id = id("contested");
     let mut mine: Option<(Token, u64)> = None;
     for _ in std::io::stdin().lines() {
         mine = match mine {
             None => {
-                let token = Token::new(next_epoch(&journal).await.unwrap(), 1);
+                let token = Token::new(next_epoch(&*records).await.unwrap(), 1);
                 match journal.claim(&id, token).await {
                     Ok(head) => {
                         children::say(format_args!("claimed {} {}", token.epoch, head.seq_nr));
@@ -212,7 +237,7 @@ fn note(stored: &mut BTreeMap<String, u64>, line: &str) {
 async fn append_for_ever(path: &str) {
     let backend = journal(path).await;
     let Epoch(epoch) = next_epoch(&backend).await.unwrap();
-    let journal = GroupCommit::new(std::sync::Arc::new(backend), GroupCommitSettings::default());
+    let journal = GroupCommit::new(Arc::new(backend), GroupCommitSettings::default());
     let writers = (0..8).map(|n| {
         let journal = journal.clone();
         async move {

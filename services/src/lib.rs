@@ -5,7 +5,7 @@
 
 mod account;
 mod postgres;
-pub use postgres::{Cluster, Installation, Settings};
+pub use postgres::{Cluster, Installation, Private, Settings};
 mod process;
 
 use std::path::{Path, PathBuf};

@@ -87,7 +87,7 @@ impl Cluster {
         Self { installation, folder: folder.to_owned() }
     }
 
-    /// Starts it and waits until it answers; gives its URL. One that runs stays as it is.
+    /// Starts it and waits until it answers; gives its URL, the same as before where it can. One that runs stays as it is.
     ///
     /// # Errors
     /// What the server says about why it did not start.
@@ -96,16 +96,23 @@ impl Cluster {
             return Ok(url);
         }
         self.create()?;
-        // Somebody else may take the port between our look and the server's.
+        // Whoever was connected comes back to where it was; and somebody else may take a port between our look and the server's.
+        let mut before = fs::read_to_string(self.port_file()).ok().and_then(|port| port.trim().parse().ok());
         for attempt in 1.. {
-            let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+            let free =
+                || Ok::<_, std::io::Error>(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port());
+            let port = before.take().map_or_else(free, Ok)?;
             match self.start_on(port, settings) {
                 Ok(()) => break,
                 Err(error) if attempt == ATTEMPTS => return Err(error),
                 Err(_) => {}
             }
         }
-        self.url().context("PostgreSQL started, and does not run")
+        let url = self.url().context("PostgreSQL started, and does not run")?;
+        if let Some(port) = url.rsplit(':').next().and_then(|rest| rest.split('/').next()) {
+            fs::write(self.port_file(), port).context("remembering the port")?;
+        }
+        Ok(url)
     }
 
     /// Its URL, when it runs.
@@ -162,6 +169,10 @@ impl Cluster {
     /// The folder with its configuration files.
     pub fn data(&self) -> PathBuf {
         self.folder.join("data")
+    }
+
+    fn port_file(&self) -> PathBuf {
+        self.folder.join("port")
     }
 
     fn pid_file(&self) -> PathBuf {
@@ -248,6 +259,38 @@ impl Cluster {
             account.take(&mut command);
         }
         command
+    }
+}
+
+/// A server for one test: gone when it is dropped.
+#[derive(Debug)]
+pub struct Private(Cluster);
+
+impl Private {
+    /// Starts a new one in a folder, which is removed with it.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start(installation: Installation, folder: &Path, settings: &Settings) -> Result<(Self, String)> {
+        let private = Self(Cluster::at(installation, folder));
+        let url = private.0.start(settings)?;
+        Ok((private, url))
+    }
+}
+
+impl std::ops::Deref for Private {
+    type Target = Cluster;
+
+    fn deref(&self) -> &Cluster {
+        &self.0
+    }
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.wipe() {
+            eprintln!("a PostgreSQL could not be stopped: {error:#}");
+        }
     }
 }
 

@@ -4,11 +4,13 @@ use annals_journal::OpenJournal;
 #[cfg(feature = "sqlite")]
 use annals_journal::sqlite::OpenError;
 
+#[cfg(feature = "postgres")]
+use crate::PostgresSnapshotStore;
 #[cfg(feature = "sqlite")]
 use crate::SqliteSnapshotStore;
 use crate::{MemorySnapshotStore, SnapshotStore};
 
-/// Opens the snapshot store that lies beside a journal: in the same SQLite file, or in memory when the journal is there.
+/// Opens the snapshot store that lies beside a journal: in the same SQLite file or PostgreSQL schema, or in memory when the journal is there.
 ///
 /// Beside a journal that was opened for reading only, what changes the store is refused; it is empty when the file has none.
 ///
@@ -24,13 +26,24 @@ use crate::{MemorySnapshotStore, SnapshotStore};
 ///
 /// # Errors
 /// [`OpenStoreError`] says what is in the way and what to do about it.
-#[allow(clippy::unused_async, reason = "it waits with the feature sqlite")]
+#[allow(clippy::unused_async, reason = "it waits with a feature")]
 pub async fn open_beside(journal: &OpenJournal) -> Result<Arc<dyn SnapshotStore>, OpenStoreError> {
     #[cfg(feature = "sqlite")]
     if let Some(database) = &journal.database {
         return match SqliteSnapshotStore::in_database(database.clone()).await {
             Ok(store) => Ok(Arc::new(store)),
             // Nobody has kept snapshots in this file, and it must not be changed for looking at it.
+            Err(OpenError::OlderSchema { found: 0, .. }) => Ok(Arc::new(MemorySnapshotStore::new())),
+            Err(error) => Err(error.into()),
+        };
+    }
+    #[cfg(feature = "postgres")]
+    if let Some(database) = &journal.postgres {
+        use annals_journal::postgres::OpenError;
+
+        return match PostgresSnapshotStore::in_database(database.clone()).await {
+            Ok(store) => Ok(Arc::new(store)),
+            // Nobody has kept snapshots here, and nothing must be changed for looking at it.
             Err(OpenError::OlderSchema { found: 0, .. }) => Ok(Arc::new(MemorySnapshotStore::new())),
             Err(error) => Err(error.into()),
         };
@@ -47,4 +60,8 @@ pub enum OpenStoreError {
     #[cfg(feature = "sqlite")]
     #[error(transparent)]
     Sqlite(#[from] OpenError),
+    /// The tables in PostgreSQL could not be made or migrated.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Postgres(#[from] annals_journal::postgres::OpenError),
 }

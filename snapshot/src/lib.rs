@@ -37,6 +37,10 @@ pub use memory::MemorySnapshotStore;
 mod sqlite;
 #[cfg(feature = "sqlite")]
 pub use sqlite::SqliteSnapshotStore;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "postgres")]
+pub use postgres::PostgresSnapshotStore;
 #[cfg(feature = "encryption")]
 mod sealed;
 #[cfg(feature = "encryption")]

@@ -74,3 +74,68 @@ mod sqlite {
 
     annals_snapshot::snapshot_conformance!(file, Sqlite::new);
 }
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use std::io::Write as _;
+
+    use annals_journal::postgres::Options;
+    use annals_journal::postgres::sqlx::{self, AssertSqlSafe, Connection as _, PgConnection};
+    use annals_snapshot::PostgresSnapshotStore;
+
+    use super::*;
+
+    /// A schema on the server that `DATABASE_URL` names, as `cargo xtask test` gives it; in memory, and said aloud, where there is none.
+    enum Postgres {
+        Server { url: String, schema: String },
+        Missing(Memory),
+    }
+
+    impl Postgres {
+        fn new() -> Self {
+            if let Ok(url) = std::env::var("DATABASE_URL") {
+                return Self::Server { url, schema: format!("annals_{}", uuid::Uuid::new_v4().simple()) };
+            }
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "CI tests with PostgreSQL, and DATABASE_URL is not set"
+            );
+            // Not through `eprintln!`, which a passing test keeps to itself.
+            let _ = writeln!(std::io::stderr(), "!!! NOT TESTED with PostgreSQL: DATABASE_URL is not set");
+            Self::Missing(Memory(MemorySnapshotStore::new()))
+        }
+    }
+
+    #[async_trait]
+    impl Backend for Postgres {
+        async fn open(&self) -> Arc<dyn SnapshotStore> {
+            let (url, schema) = match self {
+                Self::Missing(memory) => return memory.open().await,
+                Self::Server { url, schema } => (url, schema),
+            };
+            let patience = std::time::Duration::from_secs(60);
+            let options = Options::default().schema(schema.as_str()).acquire_timeout(patience);
+            Arc::new(PostgresSnapshotStore::open(url, options).await.unwrap())
+        }
+
+        fn outlives_process(&self) -> bool {
+            matches!(self, Self::Server { .. })
+        }
+
+        async fn corrupt(&self, id: &PersistenceId, seq_nr: SeqNr) {
+            let (url, schema) = match self {
+                Self::Missing(memory) => return memory.corrupt(id, seq_nr).await,
+                Self::Server { url, schema } => (url, schema),
+            };
+            let mut connection = PgConnection::connect(url).await.unwrap();
+            let flip = format!(
+                "UPDATE \"{schema}\".snapshots SET stored = set_byte(stored, 30, get_byte(stored, 30) # 1)
+                 WHERE persistence_id = $1 AND seq = $2"
+            );
+            let flipped = sqlx::query(AssertSqlSafe(flip)).bind(id.as_str()).bind(seq_nr.get().cast_signed());
+            assert_eq!(flipped.execute(&mut connection).await.unwrap().rows_affected(), 1);
+        }
+    }
+
+    annals_snapshot::snapshot_conformance!(schema, Postgres::new);
+}

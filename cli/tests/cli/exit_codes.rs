@@ -23,7 +23,7 @@ fn bad_input_names_the_thing_and_the_remedy() {
         (&["inspect", "--journal", "bank.db"], 2, &["bank.db", "sqlite://PATH"]),
         (&["inspect", "--journal", "memory:"], 2, &["memory:", "sqlite://bank.db"]),
         (&["inspect", "--journal", "sqlite://bank.db?speed=9"], 2, &["speed", "durability"]),
-        (&["inspect", "--journal", "postgres://host/db"], 2, &["postgres://host/db", "sqlite://PATH"]),
+        (&["inspect", "--journal", "mysql://host/db"], 2, &["mysql://host/db", "sqlite://PATH"]),
         (&["verify", "--journal", "sqlite://bank.db", "--jobs", "0"], 2, &["--jobs", "0"]),
         (&["events", "alice", BANK[0], BANK[1]], 2, &["alice", "kind|entity-id"]),
         (&["events", "account|alice", BANK[0], BANK[1], "--from", "0"], 2, &["--from", "0"]),

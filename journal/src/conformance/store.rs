@@ -4,13 +4,14 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::LocalBoxFuture;
 
-use crate::{Journal, Records};
+use crate::{Journal, MemoryJournal, Records};
 
 /// An open store, as a backend's constructor gives it to the suite.
 pub struct Store {
     pub(super) journal: Arc<dyn Journal>,
     pub(super) records: Arc<dyn Records>,
     pub(super) outlives_process: bool,
+    pub(super) missing: Option<String>,
     close: Option<Close>,
 }
 
@@ -19,7 +20,13 @@ type Close = Box<dyn FnOnce() -> LocalBoxFuture<'static, ()>>;
 impl Store {
     /// A store that is gone with its last handle.
     pub fn new(journal: Arc<dyn Journal>, records: Arc<dyn Records>) -> Self {
-        Self { journal, records, outlives_process: false, close: None }
+        Self { journal, records, outlives_process: false, missing: None, close: None }
+    }
+
+    /// In the place of a store whose server cannot be had: the clause is passed over, and says so with these words.
+    pub fn missing(what: impl Into<String>) -> Self {
+        let nothing = Arc::new(MemoryJournal::new());
+        Self { missing: Some(what.into()), ..Self::new(nothing.clone(), nothing) }
     }
 
     /// The same, and what it stores is there when the constructor is called again with its place, also by another process.

@@ -15,7 +15,7 @@ pub(crate) struct Sequence {
 impl Sequence {
     /// Events of an id. They share an allocation of their own, so that a thread that decodes does not count references with those
     /// that use what was decoded before.
-    #[cfg(feature = "sqlite")]
+    #[cfg(any(feature = "sqlite", feature = "postgres"))]
     pub(crate) fn of(id: &PersistenceId) -> Self {
         Self::sharing(id.unshared())
     }

@@ -1,0 +1,78 @@
+use std::time::Duration;
+
+/// Settings of a [`Database`](super::Database).
+///
+/// ```
+/// use annals_journal::postgres::Options;
+///
+/// let options = Options::default().schema("bank").writers(8);
+/// assert_eq!((options.schema.as_str(), options.writers, options.readers), ("bank", 8, 4));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Options {
+    /// The schema that has the tables, made when it is missing. Default: `annals`.
+    pub schema: String,
+    /// The most connections that write; as many commits are on their way at a time. Default: 4.
+    pub writers: u32,
+    /// The most connections that read. Default: 4.
+    pub readers: u32,
+    /// How long to wait for a connection, or for a server that starts, before an answer is
+    /// [`Unavailable`](crate::JournalError::Unavailable). Default: 5 s.
+    pub acquire_timeout: Duration,
+    /// How long a page waits at most for transactions that are open and began before something that it could give. It goes on at
+    /// once when they end. Default: 50 ms.
+    pub patience: Duration,
+}
+
+impl Options {
+    /// The same in another schema.
+    #[must_use]
+    pub fn schema(self, schema: impl Into<String>) -> Self {
+        Self { schema: schema.into(), ..self }
+    }
+
+    /// The same with another number of connections that write, at least 1.
+    #[must_use]
+    pub fn writers(self, writers: u32) -> Self {
+        Self { writers: writers.max(1), ..self }
+    }
+
+    /// The same with another number of connections that read, at least 1.
+    #[must_use]
+    pub fn readers(self, readers: u32) -> Self {
+        Self { readers: readers.max(1), ..self }
+    }
+
+    /// The same with another time to wait for a connection.
+    #[must_use]
+    pub fn acquire_timeout(self, acquire_timeout: Duration) -> Self {
+        Self { acquire_timeout, ..self }
+    }
+
+    /// The same with another time that a page waits for open transactions.
+    #[must_use]
+    pub fn patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Whether a text can be a schema: 1 to 63 lower-case letters, digits and `_`, a letter or `_` first.
+    pub(crate) fn is_schema(text: &str) -> bool {
+        const MAX_BYTES: usize = 63;
+        let first = text.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase() || byte == b'_');
+        let rest = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        first && text.len() <= MAX_BYTES && text.bytes().all(rest) && !text.starts_with("pg_")
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            schema: "annals".into(),
+            writers: 4,
+            readers: 4,
+            acquire_timeout: Duration::from_secs(5),
+            patience: Duration::from_millis(50),
+        }
+    }
+}
