@@ -1,10 +1,12 @@
+mod allow;
+mod erase;
 mod generate;
 mod rotate;
 mod status;
 
 use crate::exit::Exit;
 
-/// Make master keys, move a journal to new ones, and see which are used.
+/// Make master keys, move a journal to new ones, see which are used, and erase ids.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
@@ -14,6 +16,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    Allow(allow::Args),
+    Erase(erase::Args),
     Generate(generate::Args),
     Rotate(rotate::Args),
     Status(status::Args),
@@ -23,10 +27,14 @@ const EXAMPLE: &str = "\
 Examples:
   annals keys generate ring.json
   annals keys rotate --journal sqlite://bank.db --keys file:ring.json
-  annals keys status --journal sqlite://bank.db";
+  annals keys status --journal sqlite://bank.db
+  annals keys erase 'account|alice' --journal sqlite://bank.db --log erased.jsonl --apply
+  annals keys allow 'account|alice' --journal sqlite://bank.db";
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     match args.command {
+        Command::Allow(args) => allow::run(args).await,
+        Command::Erase(args) => erase::run(args).await,
         Command::Generate(args) => generate::run(&args),
         Command::Rotate(args) => rotate::run(args).await,
         Command::Status(args) => status::run(args).await,

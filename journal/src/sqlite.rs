@@ -37,6 +37,7 @@ mod readers;
 mod reading;
 mod records;
 mod replay;
+mod scrub;
 mod stream;
 mod tables;
 mod write;

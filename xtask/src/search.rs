@@ -53,6 +53,11 @@ pub(crate) const ALL: &[Search] = &[
         test: "after_kills_of_rotations_and_writers_everything_opens_under_the_new_key",
     },
     Search {
+        name: "keys: an erasure and the owners of what is erased, killed at any moment",
+        file: "cli/tests/cli/erasing_kill.rs",
+        test: "after_kills_of_erasures_and_owners_nothing_is_unreadable_but_what_was_erased",
+    },
+    Search {
         name: "cli: a copy of a journal that is killed while owners write",
         file: "cli/tests/cli/copying_kill.rs",
         test: "a_copy_that_is_killed_at_any_moment_hands_over_everything",

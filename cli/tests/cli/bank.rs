@@ -39,7 +39,7 @@ impl PersistentActor for Account {
 
 #[derive(Serialize, Deserialize, Command)]
 pub(crate) struct Open {
-    owner: String,
+    pub(crate) owner: String,
 }
 
 impl Handle<Open> for Account {
@@ -74,7 +74,7 @@ pub(crate) async fn node(directory: &Path, file: &str, kind: Kind<Account>) -> (
 }
 
 /// The same behind the keys in a file of the directory.
-async fn node_behind(
+pub(crate) async fn node_behind(
     directory: &Path,
     file: &str,
     kind: Kind<Account>,
@@ -147,7 +147,7 @@ async fn bank_of(kind: Kind<Account>, killed: bool) -> TempDir {
     copy.unwrap_or(directory)
 }
 
-async fn book(node: &Node) {
+pub(crate) async fn book(node: &Node) {
     for (owner, bookings) in [("alice", 9), ("bob", 6), ("carol", 3)] {
         let account = node.entity::<Account>(owner);
         account.ask(Open { owner: owner.to_owned() }).await.unwrap();

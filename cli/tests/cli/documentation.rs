@@ -53,6 +53,8 @@ fn every_command_and_exit_code_is_on_the_page() {
         "keys generate",
         "keys rotate",
         "keys status",
+        "keys erase",
+        "keys allow",
         "schema",
         "migrate legacy",
         "schema hold",

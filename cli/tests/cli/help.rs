@@ -45,6 +45,8 @@ fn every_command_says_what_it_does_with_an_example_and_its_exit_codes() {
         "keys generate",
         "keys rotate",
         "keys status",
+        "keys erase",
+        "keys allow",
         "schema",
         "schema hold",
         "schema release",

@@ -10,6 +10,9 @@ mod any_journal;
 mod copying;
 mod copying_kill;
 mod documentation;
+mod erasing;
+#[cfg(unix)]
+mod erasing_kill;
 mod exit_codes;
 mod export_import;
 mod help;

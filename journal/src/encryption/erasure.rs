@@ -15,6 +15,7 @@ use super::KeysError;
 use super::erasure_log::{ErasureLog, ErasureLogError};
 use super::key_records::{Generation, KeyRecord as _, ScopeKeys, scope_key};
 use super::key_store::{ATTEMPTS, busy, no_answer};
+use super::life::Life;
 use crate::{
     Epoch, Journal, JournalError, JournalExt as _, KeyId, PersistenceId, RecordChange, Records, Revision,
     SeqNr, Timestamp, Token, Verdict,
@@ -81,9 +82,7 @@ impl Eraser {
             let Some((record, revision)) = self.record(id).await? else {
                 return Err(EraseError::NotSealed { persistence_id: id.clone() });
             };
-            let newest = record.live().map(|generation| generation.number).max();
-            let newest = newest.or(record.lives_again.then_some(record.erased_to));
-            let Some(newest) = newest else {
+            let Some(newest) = newest(&record) else {
                 let erased = Erased {
                     persistence_id: id.clone(),
                     erased_to: KeyId(record.erased_to),
@@ -107,14 +106,40 @@ impl Eraser {
         Err(busy(&key).into())
     }
 
-    /// Erases again what a log says was erased, after a backup from before that was restored.
-    ///
-    /// Only the generation that was logged and those before it: a life that began after it stays. An id without a key gets none of these
-    /// generations any more.
+    /// What [`Eraser::erase`] would do to an id: the generation up to which it would be erased; `None`: it was. Changes nothing.
     ///
     /// # Errors
     /// As [`Eraser::erase`].
-    pub async fn erase_again(&self, logged: &Erased) -> Result<(), EraseError> {
+    pub async fn look(&self, id: &PersistenceId) -> Result<Option<KeyId>, EraseError> {
+        let Some((record, _)) = self.record(id).await? else {
+            return Err(EraseError::NotSealed { persistence_id: id.clone() });
+        };
+        let newest = newest(&record);
+        if newest.is_some() {
+            self.check_sealed(id, &record).await?;
+        }
+        Ok(newest.map(KeyId))
+    }
+
+    /// Whether nothing is left of what a log says was erased. Changes nothing.
+    ///
+    /// # Errors
+    /// Whatever the records answer.
+    pub async fn is_erased(&self, logged: &Erased) -> Result<bool, EraseError> {
+        let record = self.record(&logged.persistence_id).await?;
+        Ok(record.is_some_and(|(record, _)| {
+            record.erased_to >= logged.erased_to.0 && record.live().count() == record.generations.len()
+        }))
+    }
+
+    /// Erases again what a log says was erased, after a backup from before that was restored.
+    ///
+    /// Only the generation that was logged and those before it: a life that began after it stays. An id without a key gets none of these
+    /// generations any more. Answers up to which number nothing can be read any more: [`SeqNr::MAX`], or where a later life begins.
+    ///
+    /// # Errors
+    /// As [`Eraser::erase`].
+    pub async fn erase_again(&self, logged: &Erased) -> Result<SeqNr, EraseError> {
         let id = &logged.persistence_id;
         for _ in 0..ATTEMPTS {
             let change = match self.record(id).await? {
@@ -129,7 +154,12 @@ impl Eraser {
                 }
             };
             if change {
-                return self.finish(logged).await;
+                self.finish(logged).await?;
+                let life = self.record(id).await?.map_or(Life::Erased, |(record, _)| record.life());
+                return Ok(match life {
+                    Life::Erased => SeqNr::MAX,
+                    Life::Behind(last) => last,
+                });
             }
         }
         Err(busy(&scope_key(id.as_str())?).into())
@@ -245,6 +275,13 @@ impl Eraser {
         let verdict = self.records.change(vec![change]).await.pop().unwrap_or_else(|| Err(no_answer()))?;
         Ok(matches!(verdict, Verdict::Set(_)))
     }
+}
+
+/// What would be erased now; `None`: nothing is left.
+fn newest(record: &ScopeKeys) -> Option<u32> {
+    let newest = record.live().map(|generation| generation.number).max();
+    // A life that was allowed, and has not begun.
+    newest.or(record.lives_again.then_some(record.erased_to))
 }
 
 /// Why an id was not erased.
