@@ -6,4 +6,5 @@ mod copying;
 mod history;
 mod resealing;
 mod rewriting;
+mod snapshots;
 mod taking_part;
