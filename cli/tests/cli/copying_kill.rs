@@ -5,12 +5,16 @@ use std::env;
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use annals::journal::encryption::{
+    DataKeyOptions, DataKeys, KeySource, RingKeys, SealedJournal, SealedOptions,
+};
 use annals::journal::sqlite::{Options, SqliteJournal};
 use annals::journal::{
-    AtomicWrite, Codec, Envelope, Epoch, Gate, Journal as _, JournalError, JournalExt as _, Manifest,
+    AtomicWrite, Codec, Envelope, Epoch, Gate, Journal, JournalError, JournalExt as _, Manifest,
     Records as _, ReplayRange, Replayed, Token, WriterId,
 };
 use annals::prelude::{PersistenceId, SeqNr, Timestamp};
@@ -41,6 +45,10 @@ const KILLS: u32 = 12;
 fn copy_under_kills(random: &mut SmallRng) -> u32 {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let home = tempfile::tempdir().unwrap();
+    annals(home.path(), &["keys", "generate", "new.json"]).exits(0);
+    // As it is, or into a journal that is sealed.
+    let keys: &[&str] = if random.random() { &["--to-keys", "file:new.json"] } else { &[] };
+    let copy = |how| [&["migrate", "copy", "sqlite://a.db", "sqlite://b.db", how], keys].concat();
     let source = runtime.block_on(open(home.path(), "a.db"));
     runtime.block_on(async {
         for owner in 0..OWNERS {
@@ -62,29 +70,26 @@ fn copy_under_kills(random: &mut SmallRng) -> u32 {
     let mut kills = 0;
     for _ in 0..random.random_range(0..KILLS) {
         let how = if random.random_range(0..3) == 0 { "--cut-over" } else { "--apply" };
-        let mut child = command(home.path(), &["migrate", "copy", "sqlite://a.db", "sqlite://b.db", how])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut child =
+            command(home.path(), &copy(how)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         thread::sleep(Duration::from_micros(random.random_range(0..250_000)));
         let _ = child.kill();
         child.wait().unwrap();
         kills += 1;
         runtime.block_on(nobody_owns_both(home.path()));
     }
-    annals(home.path(), &["migrate", "copy", "sqlite://a.db", "sqlite://b.db", "--cut-over"])
-        .exits(0)
-        .says(&["b.db is open"]);
+    annals(home.path(), &copy("--cut-over")).exits(0).says(&["b.db is open"]);
 
     runtime.block_on(async {
         let mut answered = BTreeMap::new();
         for (number, owner) in owners.into_iter().enumerate() {
             answered.insert(id(number), owner.await.unwrap());
         }
-        let target = open(home.path(), "b.db").await;
+        let file = open(home.path(), "b.db").await;
+        let target: Arc<dyn Journal> =
+            if keys.is_empty() { Arc::new(file.clone()) } else { sealed(home.path(), &file).await };
         for (id, answered) in answered {
-            let (ours, theirs) = (history(&source, &id).await, history(&target, &id).await);
+            let (ours, theirs) = (history(&source, &id).await, history(&*target, &id).await);
             assert_eq!(ours, theirs, "{id}");
             assert_eq!(
                 target.head(&id).await.unwrap().seq_nr.get(),
@@ -101,7 +106,7 @@ fn copy_under_kills(random: &mut SmallRng) -> u32 {
                     .contains("b.db goes on")
             );
         }
-        target.database().close().await;
+        file.database().close().await;
         source.database().close().await;
     });
     kills
@@ -144,7 +149,20 @@ async fn open(home: &Path, name: &str) -> SqliteJournal {
     SqliteJournal::open(home.join(name), options).await.unwrap()
 }
 
-async fn history(journal: &SqliteJournal, id: &PersistenceId) -> Vec<String> {
+/// The target through its keys, every event of which is sealed.
+async fn sealed(home: &Path, file: &SqliteJournal) -> Arc<dyn Journal> {
+    let stored = history(file, &id(0)).await;
+    assert!(
+        stored.iter().all(|event| event.contains("Deleted") || event.contains("key_id: Some")),
+        "{stored:?}"
+    );
+    let ring = KeySource::File(home.join("new.json"));
+    let masters = Arc::new(RingKeys::open(&[ring], file).await.unwrap());
+    let keys = DataKeys::open(Arc::new(file.clone()), masters, DataKeyOptions::default()).await.unwrap();
+    Arc::new(SealedJournal::open(Arc::new(file.clone()), keys, SealedOptions::default()).await.unwrap())
+}
+
+async fn history(journal: &dyn Journal, id: &PersistenceId) -> Vec<String> {
     let mut items = journal.replay(ReplayRange::all(id));
     let mut history = Vec::new();
     while let Some(item) = items.next().await {
