@@ -165,15 +165,6 @@ impl Keeper {
             }
         }
         self.decide();
-        // Nobody objects by what was read, and yet it was refused: a rewrite removes it.
-        let still = self.kept.get(manifest).and_then(|kept| self.form(kept));
-        if let Some(form) = still.filter(|form| refused.contains(form))
-            && let Some(kept) = self.kept.get_mut(manifest)
-        {
-            let sentence = format!("{form} is being removed by a rewrite: repeat when that is done");
-            let permission = Permission { written: Written::Refused(sentence), ask: false };
-            kept.say(&self.node, &self.forms, manifest, permission);
-        }
         Ok(())
     }
 

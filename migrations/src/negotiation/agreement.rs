@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::RangeInclusive;
 
@@ -33,6 +33,7 @@ use crate::{Form, Versions};
 pub struct Agreement {
     readers: BTreeMap<WriterId, Announcement>,
     holds: BTreeMap<Manifest, u32>,
+    leaving: BTreeSet<Form>,
 }
 
 impl Agreement {
@@ -59,6 +60,11 @@ impl Agreement {
     /// Ends a hold.
     pub fn release(&mut self, manifest: &Manifest) {
         self.holds.remove(manifest);
+    }
+
+    /// A rewriting removes a form: nobody begins to write it.
+    pub fn leaves(&mut self, form: Form) {
+        self.leaving.insert(form);
     }
 
     /// The readers.
@@ -89,6 +95,11 @@ impl Agreement {
 
     /// Why a form must not be written now; `None`: it may.
     pub fn objection(&self, kind: &str, form: &Form) -> Option<Objection> {
+        self.opposed(kind, form).or_else(|| self.leaving.contains(form).then_some(Objection::Leaving))
+    }
+
+    /// The same, but for what a rewriting removes.
+    pub(crate) fn opposed(&self, kind: &str, form: &Form) -> Option<Objection> {
         if let Some(at) = self.held(&form.manifest).filter(|at| form.version > *at) {
             return Some(Objection::Held { at });
         }
@@ -119,6 +130,8 @@ pub enum Objection {
         /// What it reads of the manifest; `None`: nothing.
         reads: Option<RangeInclusive<u32>>,
     },
+    /// A rewriting removes it from the journal.
+    Leaving,
 }
 
 impl Objection {
@@ -131,6 +144,7 @@ impl Objection {
             Self::Unread { node, reader, reads } => {
                 format!("process {node:?} ({reader}) reads {} of it", read(reads))
             }
+            Self::Leaving => REMOVED.to_owned(),
         }
     }
 }
@@ -148,7 +162,7 @@ impl fmt::Display for NoCommonForm {
             return f.write_str("it is only read by this build, never written");
         };
         write!(f, "{today} is not written")?;
-        let (mut held, mut unread) = (false, None);
+        let (mut held, mut leaves, mut unread) = (false, false, None);
         for (form, objection) in &self.against {
             match objection {
                 Objection::Held { at: 0 } => write!(f, ": {} is held back", form.manifest)?,
@@ -156,18 +170,23 @@ impl fmt::Display for NoCommonForm {
                 Objection::Unread { node, reader, reads } => {
                     write!(f, ": process {node:?} ({reader}) reads {} of {}", read(reads), form.manifest)?;
                 }
+                Objection::Leaving => write!(f, ": {REMOVED}")?,
             }
             match objection {
                 Objection::Held { .. } => held = true,
                 Objection::Unread { reads, .. } => unread = reads.as_ref().or(unread),
+                Objection::Leaving => leaves = true,
             }
         }
         let last = self.against.last().map_or(today, |(form, _)| form);
         write!(f, "; no downcaster leads below {last}: ")?;
         match unread {
             Some(reads) => write!(f, "add one with `to({} => ..)`, or stop that process", reads.end())?,
-            None if held => write!(f, "add one")?,
+            None if held || leaves => write!(f, "add one")?,
             None => write!(f, "stop that process")?,
+        }
+        if leaves {
+            f.write_str(", or repeat it when that is done")?;
         }
         if held {
             write!(f, ", or release it with `annals schema release {}`", today.manifest)?;
@@ -175,6 +194,8 @@ impl fmt::Display for NoCommonForm {
         Ok(())
     }
 }
+
+const REMOVED: &str = "a rewrite is removing it from the journal; one that was killed is run again, or ended by one that keeps it";
 
 /// A range of versions in a sentence.
 pub(super) fn read(reads: &Option<RangeInclusive<u32>>) -> String {
@@ -270,6 +291,20 @@ mod tests {
         let held = agreement.form("account", &today).unwrap_err().to_string();
         assert!(held.contains("account.moved is held back"), "{held}");
         assert!(held.contains("annals schema release account.moved"), "{held}");
+    }
+
+    #[test]
+    fn what_a_rewrite_removes_is_written_in_an_older_form_as_long_as_there_is_one() {
+        let mut agreement = Agreement::new();
+        agreement.leaves(form(3));
+        assert_eq!(agreement.form("account", &today()).unwrap(), form(2));
+        let mut today = today();
+        today.writes.truncate(1);
+        assert_eq!(
+            agreement.form("account", &today).unwrap_err().to_string(),
+            "account.moved version 3 is not written: a rewrite is removing it from the journal; one that was killed is run again, or ended \
+             by one that keeps it; no downcaster leads below account.moved version 3: add one, or repeat it when that is done"
+        );
     }
 
     #[test]

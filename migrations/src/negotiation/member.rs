@@ -216,10 +216,6 @@ impl fmt::Debug for Member {
 fn sentence(form: &Form, refusal: &Refusal) -> String {
     match refusal {
         Refusal::Objection(objection) => objection.sentence(form),
-        Refusal::Leaves => {
-            "a rewrite is removing it from the journal; one that was killed is run again, or ended by one that keeps it"
-                .to_owned()
-        }
         Refusal::Written { node, by } => {
             format!(
                 "process {node:?} ({by}) may still write it: hold the manifest below, or stop that process"

@@ -95,8 +95,6 @@ pub(super) enum Outcome {
 pub(super) enum Refusal {
     /// Someone objects to it now.
     Objection(Objection),
-    /// A rewrite is removing it.
-    Leaves,
     /// A process may write it.
     Written { node: String, by: WriterId },
 }
@@ -398,9 +396,6 @@ impl Membership {
             return Step::Idle(Outcome::Refused(Refusal::Objection(objection)));
         }
         let (expected, mut watermark) = table.watermark(kind, &form.manifest);
-        if watermark.leaving.contains(&form.version) {
-            return Step::Idle(Outcome::Refused(Refusal::Leaves));
-        }
         if watermark.stored.contains(&form.version) {
             return self.cleared(goal);
         }

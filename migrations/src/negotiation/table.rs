@@ -37,6 +37,11 @@ impl VersionTable {
         for (manifest, version) in &self.holds {
             agreement.hold(manifest.clone(), *version);
         }
+        for (manifest, (_, watermark)) in &self.watermarks {
+            for version in &watermark.leaving {
+                agreement.leaves(Form::new(manifest.clone(), *version));
+            }
+        }
         for (id, (_, process)) in &self.processes {
             if !self.is_over(process) {
                 agreement.joined(*id, process.announcement.clone());

@@ -275,7 +275,7 @@ impl Rewriting {
             for (kind, form) in
                 today.iter().filter(|(_, form)| leaving.iter().any(|old| old.manifest == form.manifest))
             {
-                if let Some(objection) = agreement.objection(kind, form) {
+                if let Some(objection) = agreement.opposed(kind, form) {
                     return Err(RewriteError::Refused {
                         form: form.clone(),
                         reason: objection.sentence(form),

@@ -193,6 +193,13 @@ async fn one_that_was_killed_is_ended_by_the_next_one() {
         killed_when(&first_page, killed.apply(&progress, &|_| {})).await;
         assert_eq!(watermark(&stored).await.1, [3]);
         leases_end(&stored).await;
+        // Who comes meanwhile writes an older form, if it has one.
+        let mut running = newer(&stored).await;
+        let refused = running.clear("account", &form(3)).await.unwrap_err().to_string();
+        assert!(refused.contains("one that was killed is run again"), "{refused}");
+        let moved = events().versions().into_iter().find(|of| of.manifest == form(3).manifest).unwrap();
+        assert_eq!(running.table().agreement().form("account", &moved).unwrap(), form(2));
+        running.leave().await.unwrap();
         let rewrote = rewriting(&stored, target).apply(&|_| {}, &|_| {}).await.unwrap();
         assert_eq!((rewrote.found.left_alone, rewrote.found.replaced(), rewrote.found.seen()), (0, 0, 599));
         assert_eq!(watermark(&stored).await, (vec![is_stored], vec![]));
