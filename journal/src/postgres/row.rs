@@ -10,7 +10,8 @@ pub(super) fn head(row: &PgRow, first: usize) -> sqlx::Result<Head> {
     let (seq_nr, deleted_to) = (seq_nr(row, first)?, seq_nr(row, first + 3)?);
     let mark: Option<&[u8]> = row.try_get(first + 4)?;
     let mark = mark.map(|bytes| bytes.try_into().map(Mark::from_bytes)).transpose();
-    Ok(Head { seq_nr, token, deleted_to, mark: mark.map_err(|error| none_of_ours("mark", error))? })
+    let mark = mark.map_err(|error| none_of_ours("mark", error))?;
+    Ok(Head { seq_nr, token, deleted_to, mark, ..Head::EMPTY })
 }
 
 /// An offset from its three columns.
