@@ -160,10 +160,16 @@ impl Rewriting {
                 || remaining.contains(form)
                 || found.events.get(form).or(found.snapshots.get(form)).is_some()
         };
-        let (left, gone): (BTreeSet<Form>, BTreeSet<Form>) = leaving.into_iter().partition(is_left);
+        let (mut left, mut gone): (BTreeSet<Form>, BTreeSet<Form>) = leaving.into_iter().partition(is_left);
         let mut registered = shared.lock().await;
         registered.check(lease)?;
         registered.member.end_leaving(&Vec::from_iter(gone.iter().cloned())).await?;
+        // One that was marked by nobody any more is as good as stored.
+        let table = registered.member.table();
+        let stored = |form: &Form| {
+            table.watermarks.get(&form.manifest).is_some_and(|(_, mark)| mark.stored.contains(&form.version))
+        };
+        left.extend(gone.extract_if(.., |form| stored(form)));
         // What is still to be replaced is so when it is run again.
         if found.replaced() == 0 {
             registered.member.cancel_leaving(&Vec::from_iter(left.iter().cloned())).await?;
@@ -223,7 +229,7 @@ impl Rewriting {
         registered.renew(self.lease).await?;
         let member = &mut registered.member;
         self.in_the_way(member.table(), Some(member.id()))?;
-        let kept: Vec<Form> = self.stored(member.table(), true).into_iter().collect();
+        let kept = self.marked(member.table())?;
         member.cancel_leaving(&kept).await?;
         loop {
             let leaving = self.stored(member.table(), false);
@@ -251,6 +257,22 @@ impl Rewriting {
             forms.extend(all.filter(|form| self.target.keeps(form, newest) == kept));
         }
         forms
+    }
+
+    /// Forms that an earlier one has marked as leaving, and that the target keeps; unless that one is still at work.
+    fn marked(&self, table: &VersionTable) -> Result<Vec<Form>, RewriteError> {
+        let (agreement, mut marked) = (table.agreement(), Vec::new());
+        for form in self.stored(table, true) {
+            let Some((_, watermark)) = table.watermarks.get(&form.manifest) else { continue };
+            if !watermark.leaving.contains(&form.version) {
+                continue;
+            }
+            if let Some(objection) = agreement.opposed(&watermark.kind, &form) {
+                return Err(RewriteError::Refused { reason: objection.sentence(&form), form });
+            }
+            marked.push(form);
+        }
+        Ok(marked)
     }
 
     /// Looks for a process that could not read what would be written, or that would store again what would be removed.

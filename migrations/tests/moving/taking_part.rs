@@ -171,6 +171,33 @@ async fn killed_when(happened: &AtomicBool, work: impl Future) {
     }
 }
 
+/// One that goes the other way waits until the first has ended.
+#[tokio::test]
+async fn two_that_go_different_ways_do_not_undo_each_other() {
+    let stored = written().await;
+    for number in 4..600 {
+        append(&stored, number, &moved(3, 7, "EUR")).await;
+    }
+    let first_page = AtomicBool::new(false);
+    let slow = RewriteSettings { events_per_second: Some(2_000), ..RewriteSettings::default() };
+    let progress = |_| first_page.store(true, Ordering::SeqCst);
+    let mut downwards = std::pin::pin!(rewriting(&stored, down()).settings(slow).apply(&progress, &|_| {}));
+    while !first_page.load(Ordering::SeqCst) {
+        tokio::select! {
+            biased;
+            done = &mut downwards => panic!("it has ended: {done:?}"),
+            () = tokio::task::yield_now() => {}
+        }
+    }
+    let error = rewriting(&stored, Target::Newest).apply(&|_| {}, &|_| {}).await.unwrap_err();
+    assert!(matches!(&error, RewriteError::Refused { form: of, .. } if *of == form(3)), "{error}");
+    assert_eq!(watermark(&stored).await.1, [3]);
+    let rewrote = downwards.await.unwrap();
+    assert_eq!((rewrote.gone, rewrote.left.len()), ([form(3)].into(), 0));
+    assert_eq!(watermark(&stored).await, (vec![1], vec![]));
+    rewriting(&stored, Target::Newest).apply(&|_| {}, &|_| {}).await.unwrap();
+}
+
 /// Whoever is registered is forgotten, as when his lease has ended.
 async fn leases_end(stored: &Stored) {
     for (key, record) in stored.journal.list("schema/process/", None, 100).await.unwrap() {
