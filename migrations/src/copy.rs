@@ -17,6 +17,7 @@ mod copier;
 mod entity;
 mod error;
 mod fill;
+mod look;
 mod plan;
 mod records;
 mod side;

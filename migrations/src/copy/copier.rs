@@ -1,6 +1,9 @@
+use futures::{StreamExt, TryStreamExt, stream};
+
 use annals_journal::{CompareAndSet, Gate, Record, RecordKey, Revision, last_epoch, raise_epoch};
 use bytes::Bytes;
 
+use super::look::Look;
 use super::side::IDS;
 use super::{CopyError, Side};
 
@@ -34,6 +37,16 @@ pub struct CopyReport {
     pub replaced: u64,
     /// The copy was finished before: the source is sealed, and the target is open.
     pub was_finished: bool,
+}
+
+impl CopyReport {
+    fn add(&mut self, of_one_id: Self) {
+        self.events += of_one_id.events;
+        self.snapshots += of_one_id.snapshots;
+        self.compared += of_one_id.compared;
+        self.compared_events += of_one_id.compared_events;
+        self.replaced += of_one_id.replaced;
+    }
 }
 
 /// Told how many events were copied or compared since the last time.
@@ -94,9 +107,10 @@ impl Copy {
         let Some(opens) = self.begin().await? else {
             return Ok(CopyReport { was_finished: true, ..report });
         };
-        self.fill_to_the_end(&mut report, progress).await?;
-        // All that can be done before owners have to wait.
-        self.settle(&mut report, progress).await?;
+        let is_all_new = self.fill_to_the_end(&mut report, progress).await?;
+        // All that can be done before owners have to wait. What was read and written just now is compared only once, in the end.
+        let look = if is_all_new { Look::unseen() } else { self.look_at_all(&mut report, progress).await? };
+        self.settle(look, &mut report, progress).await?;
         let sealed = self.seal().await?;
         match self.rest(&mut report, progress).await {
             Ok(()) => {}
@@ -119,7 +133,8 @@ impl Copy {
     async fn rest(&self, report: &mut CopyReport, progress: Progress<'_>) -> Result<(), CopyError> {
         self.fill_to_the_end(report, progress).await?;
         (report.compared, report.compared_events) = (0, 0);
-        self.settle(report, progress).await?;
+        let look = self.look_at_all(report, progress).await?;
+        self.settle(look, report, progress).await?;
         raise_epoch(&*self.to.records, last_epoch(&*self.from.records).await?).await?;
         Ok(())
     }
@@ -206,12 +221,19 @@ impl Copy {
     }
 
     /// Brings snapshots, deletions, marks and records to where the source's are, and compares every id.
-    async fn settle(&self, report: &mut CopyReport, progress: Progress<'_>) -> Result<(), CopyError> {
+    async fn settle(
+        &self,
+        look: Look,
+        report: &mut CopyReport,
+        progress: Progress<'_>,
+    ) -> Result<(), CopyError> {
         let mut after = None;
         loop {
             let ids = self.from.ids(after.as_ref()).await?;
-            for id in &ids {
-                self.settle_id(id, report, progress).await?;
+            let settled = ids.iter().map(|id| self.settle_id(id, &look, progress));
+            let settled = stream::iter(settled).buffer_unordered(IDS_AT_ONCE);
+            for done in settled.try_collect::<Vec<_>>().await? {
+                report.add(done);
             }
             if ids.len() < IDS {
                 break;
@@ -220,6 +242,16 @@ impl Copy {
         }
         self.no_others().await?;
         self.copy_records().await
+    }
+
+    async fn look_at_all(&self, report: &mut CopyReport, progress: Progress<'_>) -> Result<Look, CopyError> {
+        // A replay checks the chains of both, which pages do not.
+        if self.reseals {
+            return Ok(Look::All);
+        }
+        let (look, events) = self.look(progress).await?;
+        report.compared_events += events;
+        Ok(look)
     }
 
     fn not_empty(&self) -> CopyError {
@@ -272,3 +304,6 @@ fn key(name: &str) -> Result<RecordKey, CopyError> {
     Ok(RecordKey::new(name)
         .map_err(|error| annals_journal::JournalError::rejected("record", error.to_string()))?)
 }
+
+/// Each waits for a store most of the time.
+const IDS_AT_ONCE: usize = 16;

@@ -11,6 +11,7 @@ use futures::stream::BoxStream;
 use super::copier::{Copy, CopyReport, Progress};
 use super::error::CopyError;
 use super::fill::push;
+use super::look::Look;
 use super::side::{IDS, Side};
 
 impl Copy {
@@ -89,38 +90,50 @@ impl Copy {
         Ok(())
     }
 
-    /// Makes an id the same in both, as far as it can be, and compares.
+    /// Makes an id the same in both, as far as it can be, and compares what the look has not.
     pub(super) async fn settle_id(
         &self,
         id: &PersistenceId,
-        report: &mut CopyReport,
+        look: &Look,
         progress: Progress<'_>,
-    ) -> Result<(), CopyError> {
-        let head = self.from.journal.head(id).await?;
+    ) -> Result<CopyReport, CopyError> {
+        let mut report = CopyReport::default();
+        let (head, there) = futures::try_join!(self.from.journal.head(id), self.to.journal.head(id))?;
+        // Nobody but this copy writes to the target, and it is not writing now.
+        if there.seq_nr > head.seq_nr {
+            return Err(too_many(id, head, there));
+        }
         // Claimed and never written: nothing to copy.
         if head.seq_nr < SeqNr::FIRST {
-            return Ok(());
+            return Ok(report);
         }
-        self.catch_up(id, report).await?;
-        self.compare(id, head, report, progress).await?;
-        self.mark(id, head).await?;
-        self.copy_snapshots(id, report).await?;
-        report.compared += 1;
-        Ok(())
+        let gone_to = |head: Head| head.deleted_to.max(head.erased_to);
+        if !look.is_same(id) || (head.seq_nr, gone_to(head)) != (there.seq_nr, gone_to(there)) {
+            self.catch_up(id, &mut report).await?;
+            let count = self.compare(id, head, &mut report).await?;
+            if matches!(look, Look::All) {
+                progress(count);
+                report.compared_events = count;
+            }
+        }
+        if head.mark != there.mark {
+            self.mark(id, head).await?;
+        }
+        self.copy_snapshots(id, &mut report).await?;
+        report.compared = 1;
+        Ok(report)
     }
 
-    /// Compares what both have up to a head, and puts right what was rewritten in the source since it was copied.
+    /// Compares what both have up to a head, and puts right what was rewritten in the source since it was copied. Answers how many events.
     async fn compare(
         &self,
         id: &PersistenceId,
         head: Head,
         report: &mut CopyReport,
-        progress: Progress<'_>,
-    ) -> Result<(), CopyError> {
+    ) -> Result<u64, CopyError> {
         let (mut ours, mut theirs) = (Events::of(&self.from, id, head), Events::of(&self.to, id, head));
         let different = |reason: String| CopyError::Different { persistence_id: id.clone(), reason };
-        let mut changed = Vec::new();
-        let mut count = 0;
+        let (mut changed, mut count) = (Vec::new(), 0);
         loop {
             match (ours.next().await?, theirs.next().await?) {
                 (None, None) => break,
@@ -132,7 +145,7 @@ impl Copy {
                 }
                 // Deleted between the two looks: the next one settles it.
                 (Some(event), _) if self.gone_to(id).await? >= event.envelope.seq_nr => {
-                    return Box::pin(self.settle_again(id, report, progress)).await;
+                    return Box::pin(self.settle_again(id, report)).await;
                 }
                 (Some(event), _) => {
                     return Err(different(format!("event {:?} is missing", event.envelope.seq_nr)));
@@ -140,14 +153,12 @@ impl Copy {
                 (None, Some(event)) => {
                     let seq_nr = event.envelope.seq_nr;
                     if self.gone_to(id).await? >= seq_nr {
-                        return Box::pin(self.settle_again(id, report, progress)).await;
+                        return Box::pin(self.settle_again(id, report)).await;
                     }
                     return Err(different(format!("event {seq_nr:?} is in the target alone")));
                 }
             }
         }
-        progress(count);
-        report.compared_events += count;
         let replaced = changed.len() as u64;
         for answer in self.to.journal.replace_all(changed).await {
             if !answer? {
@@ -155,21 +166,16 @@ impl Copy {
             }
         }
         report.replaced += replaced;
-        Ok(())
+        Ok(count)
     }
 
-    async fn settle_again(
-        &self,
-        id: &PersistenceId,
-        report: &mut CopyReport,
-        progress: Progress<'_>,
-    ) -> Result<(), CopyError> {
+    async fn settle_again(&self, id: &PersistenceId, report: &mut CopyReport) -> Result<u64, CopyError> {
         let head = self.from.journal.head(id).await?;
         self.catch_up(id, report).await?;
-        self.compare(id, head, report, progress).await
+        self.compare(id, head, report).await
     }
 
-    fn is_same(&self, wanted: &Envelope, found: &Envelope) -> bool {
+    pub(super) fn is_same(&self, wanted: &Envelope, found: &Envelope) -> bool {
         if !self.reseals {
             return wanted == found;
         }
@@ -193,21 +199,26 @@ impl Copy {
     pub(super) async fn no_others(&self) -> Result<(), CopyError> {
         let mut after = None;
         loop {
-            let ids = self.to.ids(after.as_ref()).await?;
-            for id in &ids {
+            let (theirs, ours) =
+                futures::try_join!(self.to.ids(after.as_ref()), self.from.ids(after.as_ref()))?;
+            // Those that the source lists were settled.
+            for id in theirs.iter().filter(|id| ours.binary_search(id).is_err()) {
                 let (ours, theirs) = (self.from.journal.head(id).await?, self.to.journal.head(id).await?);
                 if ours.seq_nr < theirs.seq_nr {
-                    let reason =
-                        format!("the target has {:?} events, the source {:?}", theirs.seq_nr, ours.seq_nr);
-                    return Err(CopyError::Different { persistence_id: id.clone(), reason });
+                    return Err(too_many(id, ours, theirs));
                 }
             }
-            if ids.len() < IDS {
+            if theirs.len() < IDS {
                 return Ok(());
             }
-            after = ids.into_iter().next_back();
+            after = theirs.into_iter().next_back();
         }
     }
+}
+
+fn too_many(id: &PersistenceId, ours: Head, theirs: Head) -> CopyError {
+    let reason = format!("the target has {:?} events, the source {:?}", theirs.seq_nr, ours.seq_nr);
+    CopyError::Different { persistence_id: id.clone(), reason }
 }
 
 /// An id's events, without what was deleted.

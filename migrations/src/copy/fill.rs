@@ -13,27 +13,29 @@ use super::error::CopyError;
 use crate::pace::Pace;
 
 impl Copy {
-    /// Copies pages until one is not full. While one is written the next is read.
+    /// Copies pages until one is not full, and answers whether the target has all of it from this very call. While one is written the
+    /// next is read.
     pub(super) async fn fill_to_the_end(
         &self,
         report: &mut CopyReport,
         progress: Progress<'_>,
-    ) -> Result<(), CopyError> {
+    ) -> Result<bool, CopyError> {
         let mut pace = Pace::new(self.events_per_second, Instant::now());
         let mut checkpoint = Checkpoint::read(self).await?;
+        let mut is_all_new = checkpoint.offset == Offset::BEGINNING;
         let mut page = self.page(checkpoint.offset).await?;
         loop {
             let (count, after) = (page.items.len(), page.complete_to);
             let read = async { if count < PAGE { Ok(None) } else { self.page(after).await.map(Some) } };
             let (next, written) = futures::join!(read, self.write(page, report));
-            written?;
+            is_all_new &= written?;
             let next = next?;
             checkpoint.pass(self, after, next.is_none()).await?;
             progress(count as u64);
             pace.wait_after(count as u64).await;
             match next {
                 Some(next) => page = next,
-                None => return Ok(()),
+                None => return Ok(is_all_new),
             }
         }
     }
@@ -42,15 +44,16 @@ impl Copy {
         self.from.journal.events_by_slice(SliceRange::ALL, after, PAGE).await
     }
 
-    async fn write(&self, page: Page, report: &mut CopyReport) -> Result<(), CopyError> {
-        let mut appends = Vec::new();
+    /// Answers whether nothing of it was in the target before.
+    async fn write(&self, page: Page, report: &mut CopyReport) -> Result<bool, CopyError> {
+        let (mut appends, mut is_all_new) = (Vec::new(), true);
         for item in page.items {
             match item {
                 PageItem::Event(event) => push(&mut appends, event.envelope),
                 // Of what was erased nothing is left but the numbers.
                 PageItem::Deleted { persistence_id, to, .. }
                 | PageItem::Erased { persistence_id, to, .. } => {
-                    self.append(std::mem::take(&mut appends), report).await?;
+                    is_all_new &= self.append(std::mem::take(&mut appends), report).await?;
                     self.delete_to(&persistence_id, to).await?;
                 }
                 _ => {
@@ -59,14 +62,14 @@ impl Copy {
                 }
             }
         }
-        self.append(appends, report).await
+        Ok(self.append(appends, report).await? && is_all_new)
     }
 
     /// Appends in the order of the list. An id that does not stand where its append begins is looked at by itself: an earlier
-    /// run has copied some of it, or events before it were deleted meanwhile.
-    async fn append(&self, appends: Vec<AtomicWrite>, report: &mut CopyReport) -> Result<(), CopyError> {
+    /// run has copied some of it, or events before it were deleted meanwhile. Answers whether there was none.
+    async fn append(&self, appends: Vec<AtomicWrite>, report: &mut CopyReport) -> Result<bool, CopyError> {
         if appends.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let lists: Vec<(PersistenceId, u64)> = appends
             .iter()
@@ -89,10 +92,10 @@ impl Copy {
                 Err(error) => return Err(error.into()),
             }
         }
-        for id in behind {
-            self.catch_up(&id, report).await?;
+        for id in &behind {
+            self.catch_up(id, report).await?;
         }
-        Ok(())
+        Ok(behind.is_empty())
     }
 }
 
