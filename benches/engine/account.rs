@@ -1,4 +1,5 @@
 use annals::prelude::*;
+use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::event::Event as Payload;
@@ -67,5 +68,16 @@ impl Handle<Count> for Account {
 impl From<Payload> for Deposit {
     fn from(Payload { account, amount_cents, memo }: Payload) -> Self {
         Self { account, amount_cents, memo }
+    }
+}
+
+/// Entities that say how many events they have.
+pub(crate) trait Counts: PersistentActor {
+    fn count(entity: &EntityRef<Self>) -> impl Future<Output = Result<u32>> + Send;
+}
+
+impl Counts for Account {
+    async fn count(entity: &EntityRef<Self>) -> Result<u32> {
+        entity.ask(Count).await.context("a recovery")
     }
 }

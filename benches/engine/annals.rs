@@ -12,7 +12,7 @@ use hdrhistogram::Histogram;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
-use crate::account::{Account, Count, Deposit};
+use crate::account::{Account, Counts, Deposit};
 use crate::commits::Commits;
 use crate::contestant::{Contestant, Persisted};
 use crate::event::Event as Payload;
@@ -76,13 +76,18 @@ impl Contestant for AnnalsNode {
     fn recover(&self, load: &Load, folder: &Path) -> Result<Duration> {
         self.runtime.block_on(async {
             let node = self.start(folder).await?;
-            let Counted { events, elapsed, .. } = count(&node, load, AT_ONCE).await?;
-            node.shutdown().await;
-            let stored = load.stored_after();
-            ensure!(events == stored, "{events} events came back, {stored} were stored");
-            Ok(elapsed)
+            recovered::<Account>(node, load).await
         })
     }
+}
+
+/// How long a node takes to bring all entities of a load back; it is stopped then.
+pub(crate) async fn recovered<A: Counts>(node: Node, load: &Load) -> Result<Duration> {
+    let Counted { events, elapsed, .. } = count::<A>(&node, load, AT_ONCE).await?;
+    node.shutdown().await;
+    let stored = load.stored_after();
+    ensure!(events == stored, "{events} events came back, {stored} were stored");
+    Ok(elapsed)
 }
 
 impl AnnalsNode {
@@ -107,9 +112,14 @@ impl AnnalsNode {
     }
 
     pub(crate) async fn start_on(&self, stores: Stores) -> Result<Node> {
+        self.start_kind::<Account>(stores).await
+    }
+
+    /// A node of another kind of entity.
+    pub(crate) async fn start_kind<A: PersistentActor>(&self, stores: Stores) -> Result<Node> {
         let policy =
             self.settings.snapshot_every.map_or_else(SnapshotPolicy::never, SnapshotPolicy::every_events);
-        let kind = Kind::<Account>::new().snapshots(policy).mailbox(Mailbox::bounded(self.settings.mailbox));
+        let kind = Kind::<A>::new().snapshots(policy).mailbox(Mailbox::bounded(self.settings.mailbox));
         let kind = match self.settings.passivate_after {
             Some(idle) => kind.passivate_after(idle),
             None => kind.never_passivate(),
@@ -178,7 +188,7 @@ pub(crate) struct Counted {
 }
 
 /// Wakes all entities of a load, some at a time, and adds up how many events they have.
-pub(crate) async fn count(node: &Node, load: &Load, at_once: u32) -> Result<Counted> {
+pub(crate) async fn count<A: Counts>(node: &Node, load: &Load, at_once: u32) -> Result<Counted> {
     let next = Arc::new(AtomicU32::new(0));
     let started = Instant::now();
     let mut askers = JoinSet::new();
@@ -192,7 +202,7 @@ pub(crate) async fn count(node: &Node, load: &Load, at_once: u32) -> Result<Coun
                     return anyhow::Ok((events, nanos));
                 }
                 let began = Instant::now();
-                events += entity(&node, &load, index).ask(Count).await.context("a recovery")?;
+                events += A::count(&node.entity(&name(&load, index))).await?;
                 nanos.push(u64::try_from(began.elapsed().as_nanos())?);
             }
         });
@@ -210,10 +220,15 @@ pub(crate) async fn count(node: &Node, load: &Load, at_once: u32) -> Result<Coun
 }
 
 pub(crate) fn entity(node: &Node, load: &Load, index: u32) -> EntityRef<Account> {
-    node.entity::<Account>(&format!("a-{:04}", load.entity(index)))
+    node.entity(&name(load, index))
+}
+
+/// What the entity with an index is called.
+pub(crate) fn name(load: &Load, index: u32) -> String {
+    format!("a-{:04}", load.entity(index))
 }
 
 /// Entities that are woken at a time.
 pub(crate) const AT_ONCE: u32 = 1_000;
-const FILE: &str = "annals.db";
+pub(crate) const FILE: &str = "annals.db";
 const PATIENCE: Duration = Duration::from_secs(300);

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use tempfile::TempDir;
 
+use crate::account::Account;
 use crate::annals::{AT_ONCE, AnnalsNode, Counted, JournalChoice, Settings, count};
 use crate::bench::{Bench, folder, progress, rate};
 use crate::child::Child;
@@ -96,7 +97,7 @@ impl Journal {
         let node = ours.start(self.ours.path()).await?;
         let start = began.elapsed().as_secs_f64() * 1e6;
         let few = Load { entities: RECOVERED, ..*load };
-        let Counted { events, latencies, .. } = count(&node, &few, 1).await?;
+        let Counted { events, latencies, .. } = count::<Account>(&node, &few, 1).await?;
         node.shutdown().await;
         ensure!(events == few.stored_after(), "{events} events came back");
         Ok((start, micros(&latencies, 0.5)))
@@ -159,7 +160,7 @@ pub(crate) fn role(folder: &str, entities: &str) -> Result<()> {
     let ours = Bench::new(false, Default::default())?.annals(JournalChoice::Sqlite, Settings::default());
     ours.runtime.block_on(async {
         let node = ours.start(Path::new(folder)).await?;
-        let Counted { events, .. } = count(&node, &load, AT_ONCE).await?;
+        let Counted { events, .. } = count::<Account>(&node, &load, AT_ONCE).await?;
         parent::say(f64::from(events))?;
         parent::wait()?;
         node.shutdown().await;

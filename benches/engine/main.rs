@@ -20,6 +20,7 @@ mod loans;
 mod many;
 mod measure;
 mod memory;
+mod migrations;
 mod parent;
 mod plain;
 mod raw;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::account::Account;
 use crate::annals::{AT_ONCE, Counted, JournalChoice, Settings, count};
 use crate::bench::{Bench, folder, progress, rate};
 use crate::child::Child;
@@ -68,7 +69,7 @@ pub(crate) fn role(folder: &str, entities: &str) -> Result<()> {
     let ours = Bench::new(false, Default::default())?.annals(JournalChoice::Sqlite, settings);
     ours.runtime.block_on(async {
         let node = ours.start(Path::new(folder)).await?;
-        let Counted { events, elapsed, .. } = count(&node, &load, AT_ONCE).await?;
+        let Counted { events, elapsed, .. } = count::<Account>(&node, &load, AT_ONCE).await?;
         ensure!(events == load.events(), "{events} events came back, {} were stored", load.events());
         parent::say(rate(events, elapsed))?;
         parent::wait()?;

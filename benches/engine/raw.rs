@@ -106,11 +106,17 @@ pub(crate) fn claim(conn: &mut Connection, pids: impl Iterator<Item = u32>) -> R
 
 fn open(folder: &Path) -> Result<Connection> {
     let conn = Connection::open(folder.join("raw.db"))?;
+    as_annals(&conn)?;
+    Ok(conn)
+}
+
+/// Sets what the writer of Annals sets.
+pub(crate) fn as_annals(conn: &Connection) -> Result<()> {
     conn.pragma_update(None, "journal_mode", "WAL")?;
     conn.pragma_update(None, "synchronous", "FULL")?;
     conn.pragma_update(None, "cache_size", -CACHE_KIB)?;
     conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
-    Ok(conn)
+    Ok(())
 }
 
 const SCHEMA: &str = "

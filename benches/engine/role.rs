@@ -1,7 +1,7 @@
 use anyhow::{Result, bail};
 
 use crate::plain::{BareTasks, PlainActors};
-use crate::{growth, many, memory, slow_disk, work};
+use crate::{growth, many, memory, migrations, slow_disk, work};
 
 /// What this program does as a child of the driver.
 pub(crate) fn play(args: &[&str]) -> Result<()> {
@@ -14,6 +14,7 @@ pub(crate) fn play(args: &[&str]) -> Result<()> {
         ["slow", name, folder, size] => slow_disk::role(name, folder, size == "quick"),
         ["recover", folder, entities] => many::role(folder, entities),
         ["active", folder, entities] => growth::role(folder, entities),
+        ["adapt", work, steps, count] => migrations::role(work, steps, count),
         _ => bail!("there is no such part to play: {}", args.join(" ")),
     }
 }
@@ -21,6 +22,6 @@ pub(crate) fn play(args: &[&str]) -> Result<()> {
 /// Whether this program was started as a child: `None`, or what it was told.
 pub(crate) fn given(args: &[String]) -> Option<Vec<&str>> {
     let first = args.first()?;
-    let is_role = ["plain", "idle", "idle-persistent", "slow", "recover", "active"].contains(&first.as_str());
-    is_role.then(|| args.iter().map(String::as_str).collect())
+    let roles = ["plain", "idle", "idle-persistent", "slow", "recover", "active", "adapt"];
+    roles.contains(&first.as_str()).then(|| args.iter().map(String::as_str).collect())
 }

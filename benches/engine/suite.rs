@@ -3,7 +3,9 @@ use anyhow::{Context, Result};
 use crate::bench::Bench;
 use crate::busy::Ticks;
 use crate::table::Row;
-use crate::{actors, fairness, growth, loans, many, measure, memory, scenario, slow_disk, snapshots};
+use crate::{
+    actors, fairness, growth, loans, many, measure, memory, migrations, scenario, slow_disk, snapshots,
+};
 
 /// Rows that are measured together.
 pub(crate) struct Suite {
@@ -78,6 +80,11 @@ pub(crate) const ALL: &[Suite] = &[
         name: "growth",
         about: "journals of 10^4 to 10^6 entities, of ten events each",
         run: growth::rows,
+    },
+    Suite {
+        name: "migrations",
+        about: "events of version 1 of 4: recovered, rewritten, copied",
+        run: migrations::rows,
     },
     Suite { name: "fairness", about: "100 entities beside one that is hot or recovers", run: fairness::rows },
     Suite {

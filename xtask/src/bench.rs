@@ -221,6 +221,7 @@ const END_TO_END: &[&str] = &[
     "slow-fsync",
     "snapshots",
     "growth",
+    "migrations",
     "fairness",
     "tell",
     "ask",
