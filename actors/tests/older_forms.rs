@@ -12,8 +12,9 @@ use annals_actors::{
 };
 use annals_derive::{Command, Event};
 use annals_journal::{
-    Journal, JournalError, Manifest, MemoryJournal, PersistenceId, Record, RecordChange, RecordKey, Records,
-    ReplayRange, Replayed, Timestamp, Verdict,
+    AtomicWrite, Codec, Envelope, Epoch, Journal, JournalError, JournalExt, Manifest, MemoryJournal,
+    PersistenceId, Record, RecordChange, RecordKey, Records, ReplayRange, Replayed, SeqNr, Timestamp, Token,
+    Verdict, WriterId,
 };
 use annals_migrations::{Migrations, Step, VersionRecords};
 use annals_snapshot::{MemorySnapshotStore, SnapshotPolicy};
@@ -196,6 +197,57 @@ async fn builds_take_turns_over_one_history_as_long_as_the_older_form_is_held() 
     }
 }
 
+/// Manifest, version and what this build reads, of an event that ended a recovery; the sentence names all of it, and the entity.
+fn unreadable<T: std::fmt::Debug>(
+    asked: Result<T, AskError<NeverRejected>>,
+    id: &str,
+) -> (String, u32, Option<(u32, u32)>) {
+    let Err(AskError::Failed(failure)) = asked else { panic!("{asked:?}") };
+    let sentence = failure.to_string();
+    let Failure::RecoveryFailed { persistence_id, reason, .. } = failure else { panic!("{sentence}") };
+    assert_eq!(persistence_id.to_string(), id);
+    let RecoveryError::Event { manifest, version, reads, .. } = reason else { panic!("{sentence}") };
+    for part in [id, manifest.as_str(), &format!("version {version}")] {
+        assert!(sentence.contains(part), "{part:?} in {sentence}");
+    }
+    if let Some((oldest, newest)) = reads {
+        assert!(
+            sentence.contains(&oldest.to_string()) && sentence.contains(&newest.to_string()),
+            "{sentence}"
+        );
+    }
+    (manifest.to_string(), version, reads)
+}
+
+#[tokio::test]
+async fn a_manifest_that_this_build_does_not_know_ends_the_recovery_of_its_entity_alone() {
+    let stores = stores();
+    let id = PersistenceId::new("tree", "oak").unwrap();
+    let token = Token::new(Epoch(0), 1);
+    let event = Envelope {
+        persistence_id: id.clone(),
+        seq_nr: SeqNr::FIRST,
+        token,
+        writer: WriterId::from_bytes([7; 16]),
+        timestamp: Timestamp::from_micros(1),
+        manifest: Manifest::new("tree.felled").unwrap(),
+        schema_version: 3,
+        codec: Codec::Json,
+        tags: Vec::new(),
+        trace_context: None,
+        key_id: None,
+        payload: "{}".into(),
+    };
+    let append =
+        AtomicWrite { persistence_id: id, expected: SeqNr::ZERO, token, events: vec![event], mark: None };
+    stores.journal.append(append).await.unwrap();
+    let node = node::<first::Tree>(&stores, None).await;
+    let unknown = unreadable(node.entity::<first::Tree>("oak").ask(Read).await, "tree|oak");
+    assert_eq!(unknown, ("tree.felled".to_owned(), 3, None));
+    assert_eq!(node.entity::<first::Tree>("elm").ask(Grow(7)).await.unwrap(), ["7 mm"]);
+    node.shutdown().await;
+}
+
 #[tokio::test]
 async fn who_starts_all_the_same_serves_the_entities_that_hold_nothing_unreadable() {
     let stores = stores();
@@ -204,13 +256,8 @@ async fn who_starts_all_the_same_serves_the_entities_that_hold_nothing_unreadabl
     newer.shutdown().await;
     let old = builder::<first::Tree>(None).allow_unreadable("tree.grown").allow_unreadable("tree.state");
     let old = old.start(stores.clone()).await.unwrap();
-    let refused = old.entity::<first::Tree>("oak").ask(Read).await;
-    let Err(AskError::Failed(Failure::RecoveryFailed { reason, .. })) = refused else {
-        panic!("{refused:?}")
-    };
-    let sentence = reason.to_string();
-    let RecoveryError::Event { manifest, version, reads, .. } = reason else { panic!("{sentence}") };
-    assert_eq!((manifest.as_str(), version, reads), ("tree.grown", 2, Some((1, 1))));
+    let from_the_future = unreadable(old.entity::<first::Tree>("oak").ask(Read).await, "tree|oak");
+    assert_eq!(from_the_future, ("tree.grown".to_owned(), 2, Some((1, 1))));
     assert_eq!(old.entity::<first::Tree>("elm").ask(Grow(7)).await.unwrap(), ["7 mm"]);
     old.shutdown().await;
 }
@@ -414,4 +461,83 @@ async fn a_missing_step_is_an_error_when_the_node_starts() {
     assert!(matches!(error, StartError::Schema(_)), "{error:?}");
     let sentence = error.to_string();
     assert!(sentence.contains("gap.happened version 2") && sentence.contains("from(2 =>"), "{sentence}");
+}
+
+/// Kinds whose steps cannot be put in order.
+macro_rules! wrong {
+    ($name:ident, $version:literal, $(#[$command:meta])* [$($migrations:tt)*]) => {
+        mod $name {
+            use super::*;
+
+            #[derive(Default, Serialize, Deserialize)]
+            pub(super) struct Wrong;
+
+            #[derive(Serialize, Deserialize, Event)]
+            pub(super) enum WrongEvent {
+                Happened,
+            }
+
+            #[derive(Serialize, Deserialize, Command)]
+            $(#[$command])*
+            pub(super) struct Look {
+                a: u64,
+            }
+
+            impl PersistentActor for Wrong {
+                const KIND: &'static str = "wrong";
+                const STATE_VERSION: u32 = $version;
+                type Event = WrongEvent;
+                type Commands = (Look,);
+
+                fn apply(&mut self, _: &WrongEvent) {}
+
+                fn state_migrations() -> Migrations<Self> {
+                    $($migrations)*
+                }
+            }
+
+            impl Handle<Look> for Wrong {
+                type Reply = ();
+                type Rejection = NeverRejected;
+
+                fn handle(&self, _: &Look, ctx: &mut Context<Self, Look>) -> Effect<Self, Look> {
+                    ctx.reply(())
+                }
+            }
+        }
+    };
+}
+
+wrong!(doubled, 2, [Migrations::new().up("state", 1, keep()).up("state", 1, keep())]);
+wrong!(
+    circular,
+    1,
+    [Migrations::new().up_to("old", 1, ("older", 1), keep()).up_to("older", 1, ("old", 1), keep())]
+);
+wrong!(gapped, 4, [Migrations::new().up("state", 1, keep()).up("state", 3, keep())]);
+wrong!(
+    sent,
+    1,
+    #[command(version = 3, from(1 => Step::default_value("a", 1)))]
+    [Migrations::new()]
+);
+
+fn keep() -> Step {
+    Step::fields(|_| Ok::<_, String>(()))
+}
+
+#[tokio::test]
+async fn steps_of_states_and_commands_are_checked_when_the_node_starts_too() {
+    async fn says<A: PersistentActor>(parts: &[&str]) {
+        let error = Node::builder("n").entity::<A>().start(stores()).await.unwrap_err();
+        assert!(matches!(error, StartError::Schema(_)), "{error:?}");
+        let sentence = error.to_string();
+        for part in parts {
+            assert!(sentence.contains(part), "{part:?} in {sentence}");
+        }
+    }
+    says::<doubled::Wrong>(&["two steps begin at wrong.state version 1"]).await;
+    says::<circular::Wrong>(&["circle", "wrong.old version 1", "wrong.older version 1"]).await;
+    says::<gapped::Wrong>(&["wrong.state version 2"]).await;
+    says::<sent::Wrong>(&["wrong.look version 2"]).await;
 }

@@ -148,7 +148,10 @@ impl<T: 'static> Chain<T> {
     /// Reads what is stored under a manifest that no schema has today.
     pub(crate) fn read_other(&self, stored: Stored<'_>, each: &mut dyn FnMut(T)) -> Result<(), AdaptError> {
         let Ok(line) = self.lines.binary_search_by(|line| line.manifest.cmp(stored.manifest)) else {
-            return Err(AdaptError::UnknownManifest { manifest: stored.manifest.clone() });
+            return Err(AdaptError::UnknownManifest {
+                manifest: stored.manifest.clone(),
+                stored: stored.version,
+            });
         };
         let Line { oldest, .. } = self.lines[line];
         let newest = self.lines[line].newest();

@@ -49,12 +49,14 @@ impl From<prost::DecodeError> for CodecError {
 pub enum AdaptError {
     /// No type of this build is stored under that name.
     #[error(
-        "manifest {manifest} is unknown to this build: a variant or type was renamed or removed; give it its old name with \
+        "manifest {manifest} is unknown to this build (stored is version {stored}): a variant or type was renamed or removed; give it its old name with \
          `manifest = \"{manifest}\"`, or say with `from(..)` or `retired(..)` how it is read"
     )]
     UnknownManifest {
         /// What the envelope says.
         manifest: Manifest,
+        /// Its version, as the envelope says.
+        stored: u32,
     },
     /// Stored by newer code.
     #[error(

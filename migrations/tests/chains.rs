@@ -4,7 +4,8 @@
 
 use annals_journal::{Codec, Envelope, Manifest, PersistenceId, SeqNr, Timestamp, Token, WriterId};
 use annals_migrations::{
-    AdaptError, Encoded, Event, EventAdapter, Form, KindAdapter, Migrations, SchemaError, StateAdapter, Step,
+    AdaptError, Command, CommandAdapter, Encoded, Event, EventAdapter, Form, KindAdapter, Migrations,
+    SchemaError, StateAdapter, Step,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -275,6 +276,40 @@ fn states_have_chains_too() {
     let old = states.encode_as(&state, &form("account.state", 1)).unwrap();
     assert_eq!(&old.payload[..], br#"{"cents":4}"#);
     assert_eq!(states.decode(&old.manifest, 1, old.codec, &old.payload).unwrap(), state);
+}
+
+#[test]
+fn commands_have_chains_too() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize, Command)]
+    #[command(
+        version = 3,
+        from(
+            1 => |old: WithdrawnV1| WithdrawnV2 { cents: old.cents, reason: "unknown".into() },
+            2 => Step::rename_field("reason", "memo"),
+        ),
+        to(2 => Step::rename_field("memo", "reason")),
+    )]
+    struct Withdraw {
+        cents: i64,
+        memo: String,
+    }
+    let commands = CommandAdapter::<Withdraw>::new("account").unwrap();
+    let name = manifest("account.withdraw");
+    let read =
+        |version, payload: Value| commands.decode(&name, version, Codec::Json, &payload.to_string().into());
+    let rent = |memo: &str| Withdraw { cents: 5, memo: memo.into() };
+    assert_eq!(read(1, json!({ "cents": 5 })).unwrap(), rent("unknown"));
+    assert_eq!(read(2, json!({ "cents": 5, "reason": "rent" })).unwrap(), rent("rent"));
+    assert_eq!(read(3, json!({ "cents": 5, "memo": "rent" })).unwrap(), rent("rent"));
+    let future = read(4, json!({})).unwrap_err();
+    assert!(matches!(future, AdaptError::FromTheFuture { stored: 4, oldest: 1, newest: 3, .. }), "{future}");
+    let sent = commands.encode_as(&rent("rent"), &form("account.withdraw", 2)).unwrap();
+    assert_eq!(
+        serde_json::from_slice::<Value>(&sent.payload).unwrap(),
+        json!({ "cents": 5, "reason": "rent" })
+    );
+    let none = commands.encode_as(&rent("rent"), &form("account.withdraw", 1)).unwrap_err();
+    assert!(matches!(none, AdaptError::NoDowncaster { .. }), "{none}");
 }
 
 /// A change of a flat object that has a way back.
