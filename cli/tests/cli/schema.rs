@@ -1,3 +1,9 @@
+use annals::journal::encryption::{SealedJournal, SealedOptions};
+use annals::journal::{
+    AtomicWrite, Codec, Envelope, Epoch, JournalExt, Manifest, PersistenceId, SeqNr, Timestamp, Token,
+    WriterId,
+};
+use annals::migrations::{Encoded, EventList};
 use annals::prelude::*;
 use serde_json::json;
 
@@ -76,4 +82,70 @@ fn an_import_stores_no_version_that_a_running_node_cannot_read_and_says_what_it_
     let start = Annals::builder("bank").journal(url).entity::<crate::bank::Account>().start();
     let refused = runtime.block_on(start).unwrap_err().to_string();
     assert!(refused.contains("version 2 of account.booked"), "{refused}");
+}
+
+/// Headers are not secret, so versions need no keys; what is in a sealed list does.
+#[test]
+fn what_a_sealed_journal_stores_is_counted_without_keys_but_for_the_parts_of_lists() {
+    let home = crate::bank::sealed_pruned_bank();
+    append_a_list(home.path());
+    let run = schema(&home, &["--json"]).exits(0);
+    let report = &run.json()[0];
+    let count_of = |report: &serde_json::Value, of: &str, manifest: &str| {
+        let stored = report["stored"].as_array().unwrap();
+        let lines = stored.iter().filter(|line| line["of"] == of && line["manifest"] == manifest);
+        lines.map(|line| line["count"].as_u64().unwrap()).sum::<u64>()
+    };
+    let (opened, booked) =
+        (count_of(report, "event", "account.opened"), count_of(report, "event", "account.booked"));
+    assert_eq!((count_of(report, "snapshot", "account.state"), &report["sealed_lists"]), (3, &json!(1)));
+    assert_eq!(report["unreadable"], 0);
+    schema(&home, &[]).exits(0).says(&["1 lists of events are sealed"]);
+
+    let keys = ["--keys", "file:ring.json"];
+    let run = schema(&home, &[keys[0], keys[1], "--json"]).exits(0);
+    let report = &run.json()[0];
+    assert_eq!(report["sealed_lists"], 0);
+    assert_eq!(count_of(report, "event", "account.opened"), opened + 1);
+    assert_eq!(count_of(report, "event", "account.booked"), booked + 2);
+}
+
+/// What a rewriting makes of an event that is three today.
+fn append_a_list(directory: &std::path::Path) {
+    let encoded = |name: &str| Encoded {
+        manifest: Manifest::new(name).unwrap(),
+        schema_version: 1,
+        codec: Codec::Json,
+        payload: "{}".into(),
+        read_back: false,
+    };
+    let parts = ["account.opened", "account.booked", "account.booked"].map(encoded);
+    let list = EventList::encode(&parts).unwrap();
+    let id = PersistenceId::new("account", "dora").unwrap();
+    let token = Token::new(Epoch(1), 1);
+    let event = Envelope {
+        persistence_id: id.clone(),
+        seq_nr: SeqNr::FIRST,
+        token,
+        writer: WriterId::from_bytes([7; 16]),
+        timestamp: Timestamp::from_micros(1),
+        manifest: list.manifest,
+        schema_version: list.schema_version,
+        codec: list.codec,
+        tags: Vec::new(),
+        trace_context: None,
+        key_id: None,
+        payload: list.payload,
+    };
+    let append =
+        AtomicWrite { persistence_id: id, expected: SeqNr::ZERO, token, events: vec![event], mark: None };
+    let url = format!("sqlite://{}", directory.join("bank.db").display());
+    crate::sealed_bank::with_keys(directory, "file:ring.json", async |keys, _| {
+        let opened = annals::journal::open(&url).await.unwrap();
+        let options = SealedOptions::default();
+        let sealed = SealedJournal::open(opened.journal, keys.clone(), options).await.unwrap();
+        sealed.append(append).await.unwrap();
+        keys.close().await;
+        opened.database.unwrap().close().await;
+    });
 }

@@ -2,8 +2,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use annals_journal::{
-    AtomicWrite, Codec, Envelope, Epoch, Journal, JournalExt, Manifest, MemoryJournal, Offset, PageItem,
-    PersistenceId, ReplayRange, Replayed, SeqNr, SliceRange, Tag, Timestamp, Token, WriterId,
+    AtomicWrite, Codec, Envelope, Epoch, Head, Journal, JournalExt, Manifest, MemoryJournal, Offset,
+    PageItem, PersistenceId, ReplayRange, Replayed, SeqNr, SliceRange, Tag, Timestamp, Token, WriterId,
 };
 use annals_migrations::rewrite::Rewriter;
 use annals_migrations::{Event, EventAdapter, KindAdapter, ListAdapter, Migrations, StateAdapter, Step};
@@ -135,6 +135,41 @@ pub(crate) fn envelope(id: &PersistenceId, seq_nr: SeqNr, token: Token, old: &Ol
 /// Of each id what its events mean today, and the state of its newest snapshot.
 pub(crate) type Seen = BTreeMap<PersistenceId, (Vec<(SeqNr, Vec<Change>)>, Option<Account>)>;
 
+/// What each event that is left means today.
+pub(crate) async fn changes(journal: &dyn Journal, id: &PersistenceId) -> Vec<(SeqNr, Vec<Change>)> {
+    let adapter = ListAdapter::new(events());
+    let mut items = journal.replay(ReplayRange::all(id));
+    let mut changes = Vec::new();
+    while let Some(item) = items.next().await {
+        if let Replayed::Event(event) = item.unwrap() {
+            let mut of = Vec::new();
+            adapter.from_journal(&event.envelope, &mut |change| of.push(change)).unwrap();
+            changes.push((event.envelope.seq_nr, of));
+        }
+    }
+    changes
+}
+
+/// A snapshot as some build has stored it.
+pub(crate) fn snapshot(id: &PersistenceId, head: Head, version: u32, changes: &[Change]) -> Snapshot {
+    let mut payload = json!({"changes": changes});
+    if version == 2 {
+        payload["open"] = true.into();
+    }
+    Snapshot {
+        persistence_id: id.clone(),
+        seq_nr: head.seq_nr,
+        token: head.token,
+        last_event: annals_journal::EventDigest([0; 32]),
+        timestamp: Timestamp::from_micros(7),
+        manifest: states().manifest().clone(),
+        schema_version: version,
+        codec: Codec::Json,
+        key_id: None,
+        payload: payload.to_string().into(),
+    }
+}
+
 /// A store with a history in it; the ids' events lie between each other.
 pub(crate) struct Stored {
     pub(crate) journal: Arc<MemoryJournal>,
@@ -172,30 +207,12 @@ impl Stored {
         self.journal.append(append).await.unwrap();
     }
 
-    async fn end(&self, id: &PersistenceId, part: u64, snapshot: Option<u32>) {
+    async fn end(&self, id: &PersistenceId, part: u64, version: Option<u32>) {
         let head = self.journal.head(id).await.unwrap();
-        if let Some(version) = snapshot {
+        if let Some(version) = version {
             let changes: Vec<Change> =
                 self.changes(id).await.into_iter().flat_map(|(_, changes)| changes).collect();
-            let mut payload = json!({"changes": changes});
-            if version == 2 {
-                payload["open"] = true.into();
-            }
-            self.snapshots
-                .save(Snapshot {
-                    persistence_id: id.clone(),
-                    seq_nr: head.seq_nr,
-                    token: head.token,
-                    last_event: annals_journal::EventDigest([0; 32]),
-                    timestamp: Timestamp::from_micros(7),
-                    manifest: states().manifest().clone(),
-                    schema_version: version,
-                    codec: Codec::Json,
-                    key_id: None,
-                    payload: payload.to_string().into(),
-                })
-                .await
-                .unwrap();
+            self.snapshots.save(snapshot(id, head, version, &changes)).await.unwrap();
         }
         let to = SeqNr::new(head.seq_nr.get() * part / 4).unwrap();
         if to >= SeqNr::FIRST {
@@ -205,17 +222,7 @@ impl Stored {
 
     /// What each event that is left means today.
     pub(crate) async fn changes(&self, id: &PersistenceId) -> Vec<(SeqNr, Vec<Change>)> {
-        let adapter = ListAdapter::new(events());
-        let mut items = self.journal.replay(ReplayRange::all(id));
-        let mut changes = Vec::new();
-        while let Some(item) = items.next().await {
-            if let Replayed::Event(event) = item.unwrap() {
-                let mut of = Vec::new();
-                adapter.from_journal(&event.envelope, &mut |change| of.push(change)).unwrap();
-                changes.push((event.envelope.seq_nr, of));
-            }
-        }
-        changes
+        changes(&*self.journal, id).await
     }
 
     pub(crate) async fn state(&self, id: &PersistenceId) -> Option<Account> {

@@ -6,5 +6,6 @@ mod copying;
 mod history;
 mod resealing;
 mod rewriting;
+mod sealed;
 mod snapshots;
 mod taking_part;
