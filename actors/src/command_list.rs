@@ -1,4 +1,8 @@
-use annals_migrations::{Command, CommandAdapter, SchemaError, Versions};
+use annals_journal::Codec;
+use annals_migrations::{
+    AdaptError, Command, CommandAdapter, Encoded, Form, ReadShape, SchemaError, Versions,
+};
+use bytes::Bytes;
 
 use crate::{Handle, PersistentActor};
 
@@ -9,6 +13,23 @@ pub trait CommandList<A: ?Sized> {
     /// # Errors
     /// [`SchemaError`] when a command has no manifest there, or its steps between versions have a gap.
     fn versions(kind: &str) -> Result<Vec<Versions>, SchemaError>;
+
+    /// The shapes of what is read as one of the commands, for the lock file.
+    ///
+    /// # Errors
+    /// As [`CommandList::versions`].
+    fn shapes(kind: &str) -> Result<Vec<ReadShape>, SchemaError>;
+
+    /// What is sent today of a command that was sent in a form; `None`: no command of the list is read from that manifest.
+    ///
+    /// # Errors
+    /// [`AdaptError`] when this build cannot read it.
+    fn sent_again(
+        kind: &str,
+        form: &Form,
+        codec: Codec,
+        payload: &Bytes,
+    ) -> Option<Result<Encoded, AdaptError>>;
 }
 
 /// Says that a list has a command; `At` is its place, which is inferred.
@@ -33,6 +54,29 @@ macro_rules! command_list {
                 let mut versions = Vec::new();
                 $(versions.extend(CommandAdapter::<$command>::new(kind)?.versions());)*
                 Ok(versions)
+            }
+
+            fn shapes(kind: &str) -> Result<Vec<ReadShape>, SchemaError> {
+                let mut shapes = Vec::new();
+                $(shapes.extend(CommandAdapter::<$command>::new(kind)?.shapes());)*
+                Ok(shapes)
+            }
+
+            fn sent_again(
+                kind: &str,
+                form: &Form,
+                codec: Codec,
+                payload: &Bytes,
+            ) -> Option<Result<Encoded, AdaptError>> {
+                $(
+                    if let Ok(adapter) = CommandAdapter::<$command>::new(kind)
+                        && adapter.versions().iter().any(|of| of.manifest == form.manifest)
+                    {
+                        let command = adapter.decode(&form.manifest, form.version, codec, payload);
+                        return Some(command.and_then(|command| adapter.encode(&command)));
+                    }
+                )*
+                None
             }
         }
         command_list!(@lists ($($command),*) $($command $at),*);

@@ -319,12 +319,16 @@ struct Repository {
 impl Repository {
     /// With the lock file that the first build wrote.
     fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let this = Self { path: dir.path().join("schemas.lock"), _dir: dir };
+        let this = Self::empty();
         let report = this.lock().entity::<first::Account>().updating().run().unwrap();
         assert!(report.is_clean() && report.written, "{report}");
         this.clean::<first::Account>();
         this
+    }
+
+    fn empty() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { path: dir.path().join("schemas.lock"), _dir: dir }
     }
 
     fn lock(&self) -> SchemaLock {
@@ -534,4 +538,198 @@ fn a_file_that_is_none_is_named_with_what_is_wrong() {
         assert!(error.contains(said) && error.contains("schemas.lock"), "{error}");
         assert_eq!(text(&repository.path), content, "nothing is written over it");
     }
+}
+
+/// A kind as one build has it, of which only the command changes.
+macro_rules! commanded {
+    ($name:ident; $($item:item)*) => {
+        mod $name {
+            use super::*;
+
+            #[derive(Clone, Debug, Serialize, Deserialize, Event)]
+            pub(super) enum AccountEvent {
+                Opened,
+            }
+
+            #[derive(Default, Serialize, Deserialize)]
+            pub(super) struct Account {
+                cents: i64,
+            }
+
+            $($item)*
+
+            impl PersistentActor for Account {
+                const KIND: &'static str = "account";
+                type Event = AccountEvent;
+                type Commands = (Withdraw, Look);
+
+                fn apply(&mut self, _: &AccountEvent) {}
+            }
+
+            impl Handle<Withdraw> for Account {
+                type Reply = ();
+                type Rejection = NeverRejected;
+
+                fn handle(&self, _: &Withdraw, ctx: &mut Context<Self, Withdraw>) -> Effect<Self, Withdraw> {
+                    ctx.reply(())
+                }
+            }
+
+            impl Handle<Look> for Account {
+                type Reply = ();
+                type Rejection = NeverRejected;
+
+                fn handle(&self, _: &Look, ctx: &mut Context<Self, Look>) -> Effect<Self, Look> {
+                    ctx.reply(())
+                }
+            }
+        }
+    };
+}
+
+commanded! {
+    sent_first;
+    #[derive(Clone, Debug, Serialize, Deserialize, Command)]
+    pub(super) struct Withdraw {
+        pub(super) cents: i64,
+    }
+}
+commanded! {
+    sent_changed;
+    #[derive(Clone, Debug, Serialize, Deserialize, Command)]
+    pub(super) struct Withdraw {
+        cents: i64,
+        reason: String,
+    }
+}
+commanded! {
+    sent_without_step;
+    #[derive(Clone, Debug, Serialize, Deserialize, Command)]
+    #[command(version = 2)]
+    pub(super) struct Withdraw {
+        cents: i64,
+        reason: String,
+    }
+}
+commanded! {
+    sent_second;
+    #[derive(Clone, Debug, Serialize, Deserialize, Command)]
+    #[command(version = 2, from(1 => Step::default_value("reason", "")), to(1 => Step::remove_field("reason")))]
+    pub(super) struct Withdraw {
+        cents: i64,
+        reason: String,
+    }
+}
+commanded! {
+    sent_with_another_step;
+    #[derive(Clone, Debug, Serialize, Deserialize, Command)]
+    #[command(version = 2, from(1 => |old: Other| Withdraw { cents: old.euros, reason: String::new() }))]
+    pub(super) struct Withdraw {
+        cents: i64,
+        reason: String,
+    }
+    #[derive(Deserialize)]
+    struct Other {
+        euros: i64,
+    }
+}
+commanded! {
+    sent_under_another_name;
+    #[derive(Clone, Debug, Serialize, Deserialize, Command)]
+    #[command(manifest = "account.take")]
+    pub(super) struct Withdraw {
+        cents: i64,
+    }
+}
+commanded! {
+    sent_flattened;
+    #[derive(Clone, Debug, Serialize, Deserialize, Command)]
+    pub(super) struct Withdraw {
+        #[serde(flatten)]
+        pub(super) amount: Amount,
+    }
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    pub(super) struct Amount {
+        pub(super) cents: i64,
+    }
+}
+commanded! {
+    sent_flattened_otherwise;
+    #[derive(Clone, Debug, Serialize, Deserialize, Command)]
+    pub(super) struct Withdraw {
+        #[serde(flatten)]
+        pub(super) amount: Amount,
+    }
+    #[derive(Clone, Debug, Serialize, Deserialize)]
+    pub(super) struct Amount {
+        pub(super) euros: i64,
+    }
+}
+
+/// With the lock file of the build that sends the first version of the command.
+fn sending() -> Repository {
+    let repository = Repository::empty();
+    assert!(repository.lock().entity::<sent_first::Account>().updating().run().unwrap().written);
+    repository.clean::<sent_first::Account>();
+    repository
+}
+
+#[test]
+fn a_command_that_changed_needs_a_version_and_a_step() {
+    let repository = sending();
+    let (reason, said) = repository.refuses::<sent_changed::Account>();
+    assert!(matches!(reason, BreakReason::ShapeChanged { version: 1, .. }), "{reason:?}");
+    assert!(said.contains("#[command(version = 2, from(1 => step))]"), "{said}");
+    assert!(said.contains("What nodes that run older builds send would be read wrong"), "{said}");
+    let (reason, said) = repository.refuses::<sent_without_step::Account>();
+    assert!(matches!(reason, BreakReason::NoUpcaster { from: 1, to: 1, today: Some(2) }), "{reason:?}");
+    assert!(
+        said.contains("nodes that run older builds send it.\n  Add #[command(from(1 => step))]."),
+        "{said}"
+    );
+    let (reason, said) = repository.refuses::<sent_with_another_step::Account>();
+    assert!(matches!(reason, BreakReason::StepReadsOther { version: 1, .. }), "{reason:?}");
+    assert!(said.contains("account.withdraw version 1 takes another shape"), "{said}");
+    repository.takes::<sent_second::Account>();
+    // The build before is caught by the file of the newer one.
+    let (reason, _) = repository.refuses::<sent_first::Account>();
+    assert_eq!(reason, BreakReason::Lowered { locked: 2, today: 1 });
+    // What a journal has is not what nodes send.
+    let lock = LockFile::parse(&text(&repository.path)).unwrap();
+    assert!(lock.versions().iter().all(|of| of.manifest.as_str() != "account.withdraw"));
+    assert!(text(&repository.path).contains(r#""writes": [["account.withdraw",2],["account.withdraw",1]]"#));
+}
+
+#[test]
+fn a_command_that_is_gone_is_kept_or_forgotten_on_purpose() {
+    let repository = sending();
+    let (reason, said) = repository.refuses::<sent_under_another_name::Account>();
+    assert_eq!(reason, BreakReason::Removed { newest: 1 });
+    assert!(said.contains(r#"#[command(manifest = "account.withdraw")]"#), "{said}");
+    repository.overwrites::<sent_under_another_name::Account>();
+}
+
+#[test]
+fn a_command_whose_shape_is_not_seen_is_held_by_a_sample() {
+    let repository = Repository::empty();
+    let command = sent_flattened::Withdraw { amount: sent_flattened::Amount { cents: 5 } };
+    let lock = repository.lock().entity::<sent_flattened::Account>();
+    let locked = lock.command_sample::<sent_flattened::Account, _>(&command).updating().run().unwrap();
+    assert!(locked.is_clean() && locked.written, "{locked}");
+    repository.clean::<sent_flattened::Account>();
+    let (reason, said) = repository.refuses::<sent_flattened_otherwise::Account>();
+    assert!(matches!(reason, BreakReason::SampleUnread { version: 1, .. }), "{reason:?}");
+    assert!(said.contains("euros"), "{said}");
+}
+
+#[test]
+fn a_file_from_before_commands_were_locked_lacks_them() {
+    let repository = sending();
+    let mut file: serde_json::Value = serde_json::from_str(&text(&repository.path)).unwrap();
+    assert!(file["kinds"]["account"].as_object_mut().unwrap().remove("commands").is_some());
+    std::fs::write(&repository.path, file.to_string()).unwrap();
+    let report = repository.compare::<sent_first::Account>();
+    assert_eq!((report.breaks.len(), report.news.len()), (0, 2), "{report}");
+    assert!(report.to_string().contains("account.withdraw version 1"), "{report}");
+    repository.takes::<sent_first::Account>();
 }

@@ -4,7 +4,7 @@ use annals_journal::{Codec, Manifest};
 use bytes::Bytes;
 
 use crate::value_adapter::ValueAdapter;
-use crate::{AdaptError, Command, Encoded, Form, SchemaError, Versions};
+use crate::{AdaptError, Command, Encoded, Form, ReadShape, SchemaError, Versions};
 
 /// Makes a command into bytes that another node reads, and back, whichever of its versions the two nodes know.
 ///
@@ -41,6 +41,11 @@ impl<C: Command> CommandAdapter<C> {
     /// The versions that it reads and the forms that it can be sent in.
     pub fn versions(&self) -> Vec<Versions> {
         self.0.versions()
+    }
+
+    /// The shapes of what it reads, for the lock file.
+    pub fn shapes(&self) -> Vec<ReadShape> {
+        self.0.shapes()
     }
 
     /// What is sent of a command.

@@ -14,7 +14,7 @@ mod schema_break;
 
 pub use schema_break::{BreakReason, SchemaBreak};
 
-/// What a build stores and reads: a text to keep in the repository, that a test holds today's code against.
+/// What a build stores, sends and reads: a text to keep in the repository, that a test holds today's code against.
 ///
 /// ```text
 /// {
@@ -31,7 +31,8 @@ pub use schema_break::{BreakReason, SchemaBreak};
 ///           "samples": { "1": [{"json": {"cents": 5}}] }     payloads that were locked; or {"codec": 2, "base64": ".."}
 ///         }
 ///       },
-///       "state": { "account.state": .. }
+///       "state": { "account.state": .. },
+///       "commands": { "account.withdraw": .. }
 ///     }
 ///   }
 /// }
@@ -54,6 +55,8 @@ struct LockedKind {
     events: BTreeMap<String, Locked>,
     #[serde(default)]
     state: BTreeMap<String, Locked>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    commands: BTreeMap<String, Locked>,
 }
 
 /// One manifest.
@@ -151,7 +154,7 @@ impl LockFile {
         text
     }
 
-    /// Adds what a kind stores as events or as its state; what it was said to store before is replaced.
+    /// Adds what a kind stores as events or as its state, or is sent as commands; what was said of that before is replaced.
     pub fn add(&mut self, kind: &str, role: Role, versions: &[Versions], shapes: &[ReadShape]) {
         let mut all = BTreeMap::new();
         for of in versions {
@@ -194,7 +197,7 @@ impl LockFile {
         self.kinds.keys().map(String::as_str)
     }
 
-    /// What the build reads and writes, as events and as states of all kinds.
+    /// What the build reads and writes in a journal: events and states of all kinds.
     pub fn versions(&self) -> Vec<Versions> {
         let all = self.kinds.values().flat_map(|kind| kind.events.iter().chain(&kind.state));
         all.filter_map(|(manifest, locked)| {
@@ -232,8 +235,8 @@ impl LockFile {
     /// Forgets the payloads that were locked, but for those to keep.
     pub fn retain_samples(&mut self, mut keep: impl FnMut(&str, Role, &Form, Codec, &Bytes) -> bool) {
         for (kind, of_kind) in &mut self.kinds {
-            for (role, all) in [(Role::Event, &mut of_kind.events), (Role::State, &mut of_kind.state)] {
-                for (manifest, locked) in all {
+            for role in ROLES {
+                for (manifest, locked) in of_kind.role_mut(role) {
                     let Ok(manifest) = Manifest::new(manifest) else { continue };
                     for (version, samples) in &mut locked.samples {
                         let form = Form::new(manifest.clone(), *version);
@@ -251,7 +254,7 @@ impl LockFile {
 
     fn check(&self) -> Result<(), LockError> {
         for (kind, of_kind) in &self.kinds {
-            for (manifest, locked) in of_kind.events.iter().chain(&of_kind.state) {
+            for (manifest, locked) in ROLES.into_iter().flat_map(|role| of_kind.role(role)) {
                 locked.check(manifest).map_err(|reason| LockError::Manifest {
                     kind: kind.clone(),
                     manifest: manifest.clone(),
@@ -272,15 +275,17 @@ impl Default for LockFile {
 impl LockedKind {
     fn role(&self, role: Role) -> &BTreeMap<String, Locked> {
         match role {
+            Role::Event => &self.events,
             Role::State => &self.state,
-            Role::Event | Role::Command => &self.events,
+            Role::Command => &self.commands,
         }
     }
 
     fn role_mut(&mut self, role: Role) -> &mut BTreeMap<String, Locked> {
         match role {
+            Role::Event => &mut self.events,
             Role::State => &mut self.state,
-            Role::Event | Role::Command => &mut self.events,
+            Role::Command => &mut self.commands,
         }
     }
 }
@@ -350,6 +355,7 @@ fn write(value: &Value, depth: usize, out: &mut String) {
     out.push(close);
 }
 
+const ROLES: [Role; 3] = [Role::Event, Role::State, Role::Command];
 const WIDTH: usize = 100;
 const WHAT: &str = "schemas";
 const FORMAT: u32 = 1;

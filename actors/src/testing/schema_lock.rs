@@ -3,16 +3,17 @@ use std::path::{Path, PathBuf};
 
 use annals_journal::{Codec, Envelope, PersistenceId, SeqNr, Timestamp, Token, WriterId};
 use annals_migrations::{
-    AdaptError, BreakReason, Encoded, Form, LockError, LockFile, Role, SchemaBreak, SchemaError,
+    AdaptError, BreakReason, Command, CommandAdapter, Encoded, Form, LockError, LockFile, Role, SchemaBreak,
+    SchemaError,
 };
 use bytes::Bytes;
 
-use crate::{Kind, PersistentActor};
+use crate::{CommandList, Handle, Kind, PersistentActor};
 
-/// Holds what today's code stores and reads against a lock file: is everything that older code stored still read, and as the same?
+/// Holds what today's code stores, sends and reads against a lock file: is everything that older code stored still read, and as the same?
 ///
-/// The file is JSON and belongs into version control. It has the shape of each event and state at each version; no derive is needed
-/// for that, see [`Shape`](annals_migrations::Shape). A shape that changed without a new version, a manifest that is gone, a version
+/// The file is JSON and belongs into version control. It has the shape of each event, state and command at each version; no derive is needed
+/// for that, see [`Shape`](annals_migrations::Shape). Commands are in it as well, because they cross nodes that run other builds. A shape that changed without a new version, a manifest that is gone, a version
 /// without an upcaster fail the test with an explanation and the remedy; what is merely new fails it until it is locked.
 ///
 /// | `ANNALS_LOCK` | |
@@ -143,6 +144,13 @@ impl SchemaLock {
             Ok(vec![states.encode(&state)?])
         });
         self.readers.push(Reader { kind: A::KIND, role: Role::State, reads });
+        let (versions, shapes) = (A::Commands::versions(A::KIND)?, A::Commands::shapes(A::KIND)?);
+        self.today.add(A::KIND, Role::Command, &versions, &shapes);
+        let reads: Reads = Box::new(|form, codec, payload| {
+            // A manifest that no command is read from is said to be gone.
+            A::Commands::sent_again(A::KIND, form, codec, payload).into_iter().collect()
+        });
+        self.readers.push(Reader { kind: A::KIND, role: Role::Command, reads });
         Ok(())
     }
 
@@ -191,6 +199,21 @@ impl SchemaLock {
             .map_err(|reason| SchemaLockError::Sample { kind: A::KIND, reason })?;
         let form = Form::new(stored.manifest, stored.schema_version);
         self.today.add_sample(A::KIND, Role::State, &form, stored.codec, &stored.payload);
+        Ok(())
+    }
+
+    /// An example of a command; what is sent of it is locked as what is stored of events is.
+    pub fn command_sample<A: Handle<C>, C: Command>(mut self, command: &C) -> Self {
+        let added = self.add_command_sample::<A, C>(command);
+        self.or_error(added)
+    }
+
+    fn add_command_sample<A: Handle<C>, C: Command>(&mut self, command: &C) -> Result<(), SchemaLockError> {
+        let sent = CommandAdapter::<C>::new(A::KIND)?
+            .encode(command)
+            .map_err(|reason| SchemaLockError::Sample { kind: A::KIND, reason })?;
+        let form = Form::new(sent.manifest, sent.schema_version);
+        self.today.add_sample(A::KIND, Role::Command, &form, sent.codec, &sent.payload);
         Ok(())
     }
 
@@ -257,7 +280,7 @@ impl SchemaLock {
         let updated = locked.updated(&today);
         let mut report = SchemaLockReport { breaks: locked.breaks(&today), ..SchemaLockReport::default() };
         for kind in today.kinds() {
-            for role in [Role::Event, Role::State] {
+            for role in [Role::Event, Role::State, Role::Command] {
                 let samples = locked.samples(kind, role);
                 report.breaks.extend(samples.iter().filter_map(|(form, codec, payload)| {
                     unread(&readers, kind, role, form, *codec, payload)

@@ -1,7 +1,7 @@
 //! Today's code against what was locked.
 
 use super::schema_break::BreakReason;
-use super::{LockFile, Locked, SchemaBreak};
+use super::{LockFile, Locked, ROLES, SchemaBreak};
 use crate::Role;
 
 impl LockFile {
@@ -189,5 +189,3 @@ impl Locked {
         (!differences.is_empty()).then_some(BreakReason::ShapeChanged { version, differences })
     }
 }
-
-const ROLES: [Role; 2] = [Role::Event, Role::State];

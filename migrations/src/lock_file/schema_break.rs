@@ -2,12 +2,12 @@ use std::fmt;
 
 use crate::Role;
 
-/// What today's code does to what older code stored: the sentence says what is wrong, why it matters, and what to do.
+/// What today's code does to what older code stored, or sends: the sentence says what is wrong, why it matters, and what to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaBreak {
     /// Of which kind of entity.
     pub kind: String,
-    /// Of its events, or of its state.
+    /// Of its events, of its state, or of its commands.
     pub role: Role,
     /// Which manifest; empty: all of the kind.
     pub manifest: String,
@@ -93,7 +93,14 @@ pub enum BreakReason {
 impl fmt::Display for SchemaBreak {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, role, manifest, reason } = self;
-        let stored = if *role == Role::State { "snapshots" } else { "journals" };
+        let (who, have, made) = match role {
+            Role::Event => ("journals have", "journals have it", "stored"),
+            Role::State => ("snapshots have", "snapshots have it", "stored"),
+            Role::Command => {
+                ("nodes that run older builds send", "nodes that run older builds send it", "sent")
+            }
+        };
+        let attribute = if *role == Role::Command { "command" } else { "event" };
         match reason {
             BreakReason::KindGone => write!(
                 f,
@@ -105,17 +112,21 @@ impl fmt::Display for SchemaBreak {
                     Role::State => format!(
                         "keep `STATE_VERSION` and add `.up_to(\"{manifest}\", {newest}, ..)` to `state_migrations`"
                     ),
-                    Role::Event | Role::Command => format!(
+                    Role::Command => format!(
+                        "keep it among the actor's `Commands`, with #[command(manifest = \"{manifest}\")] when the type has another name now; \
+                         when no such node runs any more, {OVERWRITE} forgets it"
+                    ),
+                    Role::Event => format!(
                         "give the variant its old name with #[event(manifest = \"{manifest}\")], read it as another one with \
                          from((\"{manifest}\", {newest}) => step), or, when it does not matter any more, say \
                          #[event(retired(\"{manifest}\"))] on the type"
                     ),
                 };
-                write!(
-                    f,
-                    "{manifest} is not read any more, and {stored} have it: what holds one could not be recovered.\n  {}.",
-                    capital(&way)
-                )
+                let then = match role {
+                    Role::Command => "such a command would be refused",
+                    Role::Event | Role::State => "what holds one could not be recovered",
+                };
+                write!(f, "{manifest} is not read any more, and {have}: {then}.\n  {}.", capital(&way))
             }
             BreakReason::NoUpcaster { from, to, today } => {
                 let which =
@@ -123,18 +134,18 @@ impl fmt::Display for SchemaBreak {
                 let today = today.map_or(String::new(), |today| format!(", today's is {today}"));
                 let way = match role {
                     Role::State => format!("add `.up(\"state\", {from}, step)` to `state_migrations`"),
-                    Role::Event | Role::Command => format!("add #[event(from({from} => step))]"),
+                    Role::Event | Role::Command => format!("add #[{attribute}(from({from} => step))]"),
                 };
                 write!(
                     f,
-                    "{manifest} {which} cannot be read without an upcaster{today}, and {stored} have it.\n  {}.",
+                    "{manifest} {which} cannot be read without an upcaster{today}, and {have}.\n  {}.",
                     capital(&way)
                 )
             }
             BreakReason::Lowered { locked, today } => write!(
                 f,
-                "{manifest} is written as version {today}, and version {locked} is locked: what a newer build stored could not be \
-                 read.\n  Merge the code that has version {locked}, or raise the version above it."
+                "{manifest} is written as version {today}, and version {locked} is locked: what a newer build has {made} could not \
+                 be read.\n  Merge the code that has version {locked}, or raise the version above it."
             ),
             BreakReason::ShapeChanged { version, differences } => {
                 writeln!(f, "{manifest} has another shape and is still version {version}:")?;
@@ -145,20 +156,20 @@ impl fmt::Display for SchemaBreak {
                         "set `STATE_VERSION = {next}` and add `.up(\"state\", {version}, step)` to `state_migrations`"
                     ),
                     Role::Event | Role::Command => {
-                        format!("say #[event(version = {next}, from({version} => step))]")
+                        format!("say #[{attribute}(version = {next}, from({version} => step))]")
                     }
                 };
                 write!(
                     f,
-                    "  What {stored} have would be read wrong, or not at all. {}; when version {version} is stored nowhere yet, \
+                    "  What {who} would be read wrong, or not at all. {}; when version {version} was {made} nowhere yet, \
                      {OVERWRITE} locks the new shape.",
                     capital(&way)
                 )
             }
             BreakReason::CodecChanged { version, locked, today } => write!(
                 f,
-                "{manifest} version {version} was stored as {locked}, and is {today} now: what {stored} have could not be read.\n  \
-                 Say #[event(version = {}, from({version} => step))] with `Step::protobuf` and the like, or go back to {locked}.",
+                "{manifest} version {version} was {made} as {locked}, and is {today} now: what {who} could not be read.\n  \
+                 Say #[{attribute}(version = {}, from({version} => step))] with `Step::protobuf` and the like, or go back to {locked}.",
                 version.saturating_add(1)
             ),
             BreakReason::StepReadsOther { version, differences } => {
@@ -174,20 +185,25 @@ impl fmt::Display for SchemaBreak {
             }
             BreakReason::SampleUnread { version, error } => write!(
                 f,
-                "a sample of {manifest} version {version}, which was stored by older code, cannot be read: {error}.\n  \
+                "a sample of {manifest} version {version}, which was {made} by older code, cannot be read: {error}.\n  \
                  Give what changed a new version, and a step from version {version}."
             ),
             BreakReason::SampleChanged { version, locked, today } => write!(
                 f,
                 "a sample of {manifest} version {version} is read and written otherwise:\n    - {locked}\n    + {today}\n  \
-                 Give what changed a new version; when version {version} is stored nowhere yet, {OVERWRITE} locks the new form."
+                 Give what changed a new version; when version {version} was {made} nowhere yet, {OVERWRITE} locks the new form."
             ),
             BreakReason::Unseen { version, codec } => {
                 let codec = codec.as_ref().map_or(String::new(), |codec| format!(", because it is {codec}"));
+                let way = match role {
+                    Role::Event => ".samples::<..>([..])",
+                    Role::State => ".state_sample(&..)",
+                    Role::Command => ".command_sample::<.., _>(&..)",
+                };
                 write!(
                     f,
                     "the shape of {manifest} version {version} cannot be seen{codec}: a change of it would go unnoticed.\n  \
-                     Give an example with `.samples::<..>([..])`, in which every field is set."
+                     Give an example with `{way}`, in which every field is set."
                 )
             }
         }
