@@ -8,6 +8,7 @@ use annals_journal::{
 };
 use annals_snapshot::{Snapshot, SnapshotError, SnapshotStore};
 use futures::future::BoxFuture;
+use futures::{StreamExt, TryStreamExt, stream};
 
 use super::standing::Standing;
 use super::{LeftAlone, RewriteError, RewriteReport, Rewriter, Rewritten, StoredState, Target};
@@ -302,8 +303,11 @@ impl Sweep {
         let mut after: Option<PersistenceId> = None;
         loop {
             let ids = self.journal.persistence_ids(after.as_ref(), IDS).await?;
-            for id in &ids {
-                let count = self.states_of(id, write, report).await?;
+            // Most have none, and each is waited for.
+            let lists = stream::iter(&ids).map(|id| self.snapshots.list(id)).buffered(LISTS_AT_ONCE);
+            let lists: Vec<_> = lists.try_collect().await?;
+            for (id, numbers) in ids.iter().zip(lists) {
+                let count = self.states_of(id, &numbers, write, report).await?;
                 progress(count);
                 pace.wait_after(count).await;
             }
@@ -317,11 +321,11 @@ impl Sweep {
     async fn states_of(
         &self,
         id: &PersistenceId,
+        numbers: &[SeqNr],
         write: bool,
         report: &mut RewriteReport,
     ) -> Result<u64, RewriteError> {
-        let numbers = self.snapshots.list(id).await?;
-        for number in &numbers {
+        for number in numbers {
             let snapshot = match self.snapshots.load(id, *number).await {
                 Ok(Some(snapshot)) if snapshot.seq_nr == *number => snapshot,
                 // Deleted meanwhile; or unreadable, which recovery passes over.
@@ -463,3 +467,4 @@ fn in_snapshot(encoded: Encoded, snapshot: Snapshot) -> Snapshot {
 
 const PAGE: usize = 512;
 const IDS: usize = 256;
+const LISTS_AT_ONCE: usize = 16;
