@@ -29,6 +29,11 @@ impl Installation {
             .next()
     }
 
+    /// One of its programs, such as `pg_dump`.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.bin.join(name)
+    }
+
     /// Finds one, or installs Debian's package where this process may.
     ///
     /// # Errors

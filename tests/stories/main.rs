@@ -8,6 +8,7 @@
 mod audit;
 mod bank;
 mod bank_kill;
+mod bank_postgres;
 mod bank_sealed;
 mod bank_takeover;
 mod budget;
