@@ -18,6 +18,7 @@ mod plain;
 mod record;
 mod replacing;
 mod replaying;
+mod run;
 mod writing;
 
 use std::fmt;

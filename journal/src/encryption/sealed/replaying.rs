@@ -1,15 +1,26 @@
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::vec;
 
+use futures::future::FutureExt as _;
 use futures::stream::{self, BoxStream, StreamExt as _};
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use super::ids::Stored;
 use super::plain::{BEHIND_SEALED, REFUSED};
 use super::record::{Links, Record};
+use super::run::{Opened, Run};
 use super::{Vault, events};
 use crate::encryption::DataKey;
 use crate::{Envelope, JournalError, KeyId, ReplayRange, Replayed, SeqNr, StoredEvent};
 
 /// Opens a range of an id's events, and checks that each follows the one before, and the newest that it is what the mark says.
+///
+/// ```text
+///  inner journal ─→ gather ─→ runs and other items, in order ─→ checked upon what came before ─→ given
+///                                └ a full run behind another: opened in a task of its own meanwhile
+/// ```
 pub(super) fn replay(
     vault: Arc<Vault>,
     range: ReplayRange,
@@ -17,13 +28,17 @@ pub(super) fn replay(
     let begin = async move { Replay::begin(vault, range).await };
     stream::once(begin)
         .flat_map(|begun| match begun {
-            Ok(replay) => stream::unfold(Some(replay), |replay| async {
+            Ok(replay) => stream::unfold(Some(Box::new(replay)), |replay| async {
                 let mut replay = replay?;
                 match replay.next_gathered().await {
-                    Ok(Some(item)) => Some((Ok(item), Some(replay))),
+                    Ok(Some(items)) => Some((Ok(items), Some(replay))),
                     Ok(None) => None,
                     Err(error) => Some((Err(error), None)),
                 }
+            })
+            .flat_map(|items| match items {
+                Ok(items) => stream::iter(items.map(Ok)).left_stream(),
+                Err(error) => stream::iter([Err(error)]).right_stream(),
             })
             .left_stream(),
             Err(error) => stream::iter([Err(error)]).right_stream(),
@@ -35,6 +50,12 @@ struct Replay {
     vault: Arc<Vault>,
     asked: ReplayRange,
     items: BoxStream<'static, Result<Replayed, JournalError>>,
+    /// It was taken from `items`, and does not belong to the run before it.
+    pulled: Option<Result<Replayed, JournalError>>,
+    ended: bool,
+    ahead: VecDeque<Ahead>,
+    /// What comes behind the last run that is ahead builds on.
+    reach: Option<Links>,
     /// A head that was there before the first event was read.
     stored: Stored,
     before: Before,
@@ -44,8 +65,23 @@ struct Replay {
     left: u64,
     key: Option<Arc<DataKey>>,
     context: Vec<u8>,
-    /// What came behind a range of erased events.
-    held: Option<Result<Option<Replayed>, JournalError>>,
+    /// What came behind a range of erased events, or behind those of a run that were right.
+    held: Option<Result<Option<Items>, JournalError>>,
+}
+
+/// What was read and not given yet.
+enum Ahead {
+    Item(Result<Replayed, JournalError>),
+    Run(Run),
+    /// On its way in a task of its own.
+    Opening(JoinHandle<Opened>),
+}
+
+/// Given one after the other.
+#[allow(clippy::large_enum_variant, reason = "there is one at a time, and it is not moved while it is given")]
+enum Items {
+    One(Option<Replayed>),
+    Events(vec::IntoIter<StoredEvent>),
 }
 
 /// What the next event must build on.
@@ -76,6 +112,10 @@ impl Replay {
             vault,
             asked,
             items,
+            pulled: None,
+            ended: false,
+            ahead: VecDeque::new(),
+            reach: None,
             stored,
             before,
             seen,
@@ -86,56 +126,186 @@ impl Replay {
         })
     }
 
-    /// The next item, erased neighbours as one.
-    async fn next_gathered(&mut self) -> Result<Option<Replayed>, JournalError> {
-        let next = match self.held.take() {
-            Some(held) => held?,
-            None => self.next().await?,
-        };
-        let Some(Replayed::Erased { from, mut to }) = next else { return Ok(next) };
+    /// The next items, erased neighbours as one.
+    async fn next_gathered(&mut self) -> Result<Option<Items>, JournalError> {
+        let next = self.next_held().await?;
+        let Some(Items::One(Some(Replayed::Erased { from, mut to }))) = next else { return Ok(next) };
         loop {
-            match self.next().await {
-                Ok(Some(Replayed::Erased { to: more, .. })) => to = more,
+            match self.next_held().await {
+                Ok(Some(Items::One(Some(Replayed::Erased { to: more, .. })))) => to = more,
                 other => {
                     self.held = Some(other);
-                    return Ok(Some(Replayed::Erased { from, to }));
+                    return Ok(Some(Items::One(Some(Replayed::Erased { from, to }))));
                 }
             }
         }
     }
 
-    async fn next(&mut self) -> Result<Option<Replayed>, JournalError> {
+    async fn next_held(&mut self) -> Result<Option<Items>, JournalError> {
+        match self.held.take() {
+            Some(held) => held,
+            None => self.next().await,
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<Items>, JournalError> {
         while self.left > 0 {
-            match self.items.next().await.transpose()? {
+            self.read_ahead().await;
+            let items = match self.ahead.pop_front() {
                 None => {
                     self.check_end().await?;
                     return Ok(None);
                 }
-                Some(Replayed::Deleted { from, to }) => {
-                    self.before = self.before_deleted(to).await?;
-                    self.seen = to;
-                    if to >= self.asked.from {
-                        return Ok(Some(Replayed::Deleted { from: from.max(self.asked.from), to }));
+                Some(Ahead::Item(item)) => self.item(item?).await?.map(|item| Items::One(Some(item))),
+                Some(Ahead::Run(run)) => match self.before {
+                    Before::Sealed(before) => self.opened(run.open(before)).await?,
+                    // What stands between is looked at by itself.
+                    Before::Plain(_) | Before::Deleted => {
+                        self.one_by_one(run.into_events());
+                        None
                     }
+                },
+                Some(Ahead::Opening(opening)) => {
+                    let opened = opening.await.map_err(|gone| {
+                        JournalError::unavailable("the runtime stopped while events were opened", gone)
+                    })?;
+                    self.opened(opened).await?
                 }
-                Some(Replayed::Event(event)) => {
-                    let seq_nr = event.envelope.seq_nr;
-                    self.seen = seq_nr;
-                    if seq_nr < self.asked.from {
-                        self.before = self.links_of(&event.envelope)?;
-                        self.check_newest(seq_nr).await?;
-                        continue;
-                    }
-                    self.left -= 1;
-                    let item = self.open(event).await?;
-                    self.check_newest(seq_nr).await?;
-                    return Ok(Some(item));
-                }
-                Some(erased) => return Ok(Some(erased)),
+            };
+            if items.is_some() {
+                return Ok(items);
             }
         }
         self.check_plain_end().await?;
         Ok(None)
+    }
+
+    /// Has at least one item ahead, unless there is none, and more as far as they are there already.
+    async fn read_ahead(&mut self) {
+        if self.ahead.is_empty()
+            && let Some(item) = self.pull(true).await
+        {
+            self.gather(item).await;
+        }
+        while self.ahead.len() < RUNS_AHEAD
+            && let Some(item) = self.pull(false).await
+        {
+            self.gather(item).await;
+        }
+    }
+
+    /// The next item of the inner journal, if there is one, or if it is there already.
+    async fn pull(&mut self, wait: bool) -> Option<Result<Replayed, JournalError>> {
+        if self.pulled.is_some() || self.ended {
+            return self.pulled.take();
+        }
+        let next = if wait { self.items.next().await } else { self.items.next().now_or_never()? };
+        self.ended = next.is_none();
+        next
+    }
+
+    /// Puts an item ahead, with those that are there already and belong to its run.
+    async fn gather(&mut self, first: Result<Replayed, JournalError>) {
+        let mut run = match self.begin_run(first).await {
+            Ok(run) => run,
+            Err(item) => {
+                self.reach = None;
+                return self.ahead.push_back(Ahead::Item(item));
+            }
+        };
+        while !run.is_full() {
+            match self.pull(false).await {
+                Some(Ok(Replayed::Event(event))) if run.takes(&event) => run.push(event),
+                other => {
+                    self.pulled = other;
+                    break;
+                }
+            }
+        }
+        let (before, is_full) = (self.reach, run.is_full());
+        self.reach = run.reach();
+        self.ahead.push_back(match (before, Handle::try_current()) {
+            (Some(before), Ok(runtime)) if is_full => {
+                Ahead::Opening(runtime.spawn(async move { run.open(before) }))
+            }
+            _ => Ahead::Run(run),
+        });
+    }
+
+    /// A run that begins with a sealed event whose key is there; anything else comes back.
+    async fn begin_run(
+        &mut self,
+        first: Result<Replayed, JournalError>,
+    ) -> Result<Run, Result<Replayed, JournalError>> {
+        let event = match first {
+            Ok(Replayed::Event(event)) if event.envelope.seq_nr >= self.asked.from => event,
+            other => return Err(other),
+        };
+        let Some(key) = event.envelope.key_id else { return Err(Ok(Replayed::Event(event))) };
+        match self.key(key).await {
+            Ok(key) => Ok(Run::begin(self.vault.clone(), key, event)),
+            // It is said where the event is.
+            Err(_) => Err(Ok(Replayed::Event(event))),
+        }
+    }
+
+    /// Has events looked at one by one, before all else that is ahead.
+    fn one_by_one(&mut self, events: Vec<StoredEvent>) {
+        for event in events.into_iter().rev() {
+            self.ahead.push_front(Ahead::Item(Ok(Replayed::Event(event))));
+        }
+    }
+
+    /// Gives the events of a run that are right.
+    async fn opened(&mut self, opened: Opened) -> Result<Option<Items>, JournalError> {
+        let Opened { mut events, mut links, rest } = opened;
+        self.one_by_one(rest);
+        events.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
+        for at in 0..events.len() {
+            let seq_nr = events[at].envelope.seq_nr;
+            if seq_nr == self.stored.head.seq_nr {
+                self.before = Before::Sealed(links[at]);
+                if let Err(error) = self.check_newest(seq_nr).await {
+                    self.held = Some(Err(error));
+                    events.truncate(at);
+                    break;
+                }
+            }
+        }
+        links.truncate(events.len());
+        let (Some(last), Some(links)) = (events.last(), links.last()) else {
+            return self.held.take().unwrap_or(Ok(None));
+        };
+        self.seen = last.envelope.seq_nr;
+        self.before = Before::Sealed(*links);
+        self.left -= events.len() as u64;
+        Ok(Some(Items::Events(events.into_iter())))
+    }
+
+    /// Looks at an item by itself; `None` when it is not given.
+    async fn item(&mut self, item: Replayed) -> Result<Option<Replayed>, JournalError> {
+        match item {
+            Replayed::Deleted { from, to } => {
+                self.before = self.before_deleted(to).await?;
+                self.seen = to;
+                let asked = to >= self.asked.from;
+                Ok(asked.then(|| Replayed::Deleted { from: from.max(self.asked.from), to }))
+            }
+            Replayed::Event(event) => {
+                let seq_nr = event.envelope.seq_nr;
+                self.seen = seq_nr;
+                if seq_nr < self.asked.from {
+                    self.before = self.links_of(&event.envelope)?;
+                    self.check_newest(seq_nr).await?;
+                    return Ok(None);
+                }
+                self.left -= 1;
+                let item = self.open(event).await?;
+                self.check_newest(seq_nr).await?;
+                Ok(Some(item))
+            }
+            erased => Ok(Some(erased)),
+        }
     }
 
     async fn open(&mut self, event: StoredEvent) -> Result<Replayed, JournalError> {
@@ -279,6 +449,19 @@ impl Replay {
     }
 }
 
+impl Iterator for Items {
+    type Item = Replayed;
+
+    fn next(&mut self) -> Option<Replayed> {
+        match self {
+            Self::One(item) => item.take(),
+            Self::Events(events) => events.next().map(Replayed::Event),
+        }
+    }
+}
+
+/// So many are opened while the one before is taken.
+const RUNS_AHEAD: usize = 4;
 const NOT_DELETED_BY_US: &str =
     "the events up to this one are gone, and no record says that they were deleted: they were cut off";
 const NOT_THE_NEWEST: &str = "it is not the event that the id's mark is about: it was changed, or an older one was put back in its place";
