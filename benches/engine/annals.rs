@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use annals::actors::Stores;
 use annals::actors::plain::Mailbox;
 use annals::journal::JournalUrl;
+use annals::journal::encryption::Ring;
 use annals::prelude::*;
 use anyhow::{Context as _, Result, ensure};
 use hdrhistogram::Histogram;
@@ -43,11 +44,13 @@ pub(crate) struct Settings {
     pub(crate) passivate_after: Option<Duration>,
     /// Of an entity's mailbox.
     pub(crate) mailbox: usize,
+    /// Behind the keys of a ring beside the file.
+    pub(crate) sealed: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { snapshot_every: None, passivate_after: None, mailbox: 1024 }
+        Self { snapshot_every: None, passivate_after: None, mailbox: 1024, sealed: false }
     }
 }
 
@@ -94,7 +97,7 @@ impl AnnalsNode {
     /// A node on the file in a folder.
     pub(crate) async fn start(&self, folder: &Path) -> Result<Node> {
         let stores = self.stores(folder).await?;
-        self.start_on(stores).await
+        self.start_in(stores, folder).await
     }
 
     /// The stores of a folder.
@@ -111,12 +114,22 @@ impl AnnalsNode {
         Ok(Stores { journal: opened.journal, records: opened.records, snapshots })
     }
 
+    /// A node on stores that may be sealed with the ring of a folder.
+    pub(crate) async fn start_in(&self, stores: Stores, folder: &Path) -> Result<Node> {
+        let keys = if self.settings.sealed { Some(ring(folder)?) } else { None };
+        self.start_with::<Account>(stores, keys).await
+    }
+
     pub(crate) async fn start_on(&self, stores: Stores) -> Result<Node> {
         self.start_kind::<Account>(stores).await
     }
 
     /// A node of another kind of entity.
     pub(crate) async fn start_kind<A: PersistentActor>(&self, stores: Stores) -> Result<Node> {
+        self.start_with::<A>(stores, None).await
+    }
+
+    async fn start_with<A: PersistentActor>(&self, stores: Stores, keys: Option<String>) -> Result<Node> {
         let policy =
             self.settings.snapshot_every.map_or_else(SnapshotPolicy::never, SnapshotPolicy::every_events);
         let kind = Kind::<A>::new().snapshots(policy).mailbox(Mailbox::bounded(self.settings.mailbox));
@@ -124,8 +137,9 @@ impl AnnalsNode {
             Some(idle) => kind.passivate_after(idle),
             None => kind.never_passivate(),
         };
-        Annals::builder("bench")
-            .stores(stores)
+        let bench = Annals::builder("bench").stores(stores);
+        keys.into_iter()
+            .fold(bench, |bench, keys| bench.keys(keys))
             .kind(kind)
             .ask_timeout(PATIENCE)
             .recovery_timeout(PATIENCE)
@@ -133,6 +147,15 @@ impl AnnalsNode {
             .await
             .context("starting a node")
     }
+}
+
+/// The source of a folder's ring, which is made when there is none.
+fn ring(folder: &Path) -> Result<String> {
+    let ring = folder.join("ring.json");
+    if !ring.exists() {
+        std::fs::write(&ring, Ring::generate()?.to_json().as_bytes())?;
+    }
+    Ok(format!("file:{}", ring.display()))
 }
 
 /// What a load's commands took.

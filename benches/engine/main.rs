@@ -26,6 +26,7 @@ mod plain;
 mod raw;
 mod role;
 mod scenario;
+mod sealed;
 mod slow_disk;
 mod slow_replay;
 mod snapshots;

@@ -4,7 +4,8 @@ use crate::bench::Bench;
 use crate::busy::Ticks;
 use crate::table::Row;
 use crate::{
-    actors, fairness, growth, loans, many, measure, memory, migrations, scenario, slow_disk, snapshots,
+    actors, fairness, growth, loans, many, measure, memory, migrations, scenario, sealed, slow_disk,
+    snapshots,
 };
 
 /// Rows that are measured together.
@@ -86,6 +87,7 @@ pub(crate) const ALL: &[Suite] = &[
         about: "events of version 1 of 4: recovered, rewritten, copied",
         run: migrations::rows,
     },
+    Suite { name: "encryption", about: "P2, R and R2 with keys, beside without", run: sealed::rows },
     Suite { name: "fairness", about: "100 entities beside one that is hot or recovers", run: fairness::rows },
     Suite {
         name: "tell",

@@ -81,19 +81,48 @@ fn measure(workspace: &Workspace, args: &Args) -> Result<Option<Vec<Row>>> {
     }
     let end_to_end = chosen(END_TO_END);
     if !end_to_end.is_empty() {
-        let Some(measured) = engine(&end_to_end, args, workspace)? else { return Ok(None) };
+        let Some(measured) = engine(&end_to_end, &[], args, workspace)? else { return Ok(None) };
         rows.splice(0..0, measured);
+    }
+    if end_to_end.contains(&ENCRYPTION) {
+        let Some(measured) = encryption(args, workspace)? else { return Ok(None) };
+        rows.extend(measured);
     }
     Ok(Some(rows))
 }
 
-/// The driver for what is measured end to end; its rows, or `None` when it failed.
-fn engine(names: &[&str], args: &Args, workspace: &Workspace) -> Result<Option<Vec<Row>>> {
+/// What encryption costs beside the driver's part: that part again with the other cipher, the ciphers alone, and rotations.
+fn encryption(args: &Args, workspace: &Workspace) -> Result<Option<Vec<Row>>> {
+    let Some(mut rows) = engine(&[ENCRYPTION], &["aws-lc-rs"], args, workspace)? else { return Ok(None) };
+    // Once: the cipher has no part in it.
+    rows.retain(|row| row.unit != "reads");
+    for (features, part) in [("encryption,sqlite", None), ("encryption,sqlite,aws-lc-rs", Some("--cipher"))] {
+        let json = target(workspace).join("encryption-rows.json");
+        let bench =
+            ["bench", "--locked", "--package", "annals-journal", "--bench", "encryption", "--features"];
+        let mut command = [&bench[..], &[features, "--", "--json"]].concat();
+        let file = utf8(&json)?;
+        command.push(&file);
+        command.extend(part);
+        if args.quick {
+            command.push("--quick");
+        }
+        if !Invocation::cargo(&command, workspace.root()).run_shown()? {
+            return Ok(None);
+        }
+        rows.extend(row::read(&json)?);
+    }
+    Ok(Some(rows))
+}
+
+/// The driver for what is measured end to end, built with features beside the default; its rows, or `None` when it failed.
+fn engine(names: &[&str], features: &[&str], args: &Args, workspace: &Workspace) -> Result<Option<Vec<Row>>> {
     let target = target(workspace);
     let rows = target.join("engine-rows.json");
-    let mut command = ["bench", "--locked", "--package", "annals", "--bench", "engine", "--", "--json"]
-        .map(String::from)
-        .to_vec();
+    let features = features.join(",");
+    let bench = ["bench", "--locked", "--package", "annals", "--features", &features, "--bench", "engine"];
+    let mut command =
+        [&bench[..], &["--", "--json"]].concat().iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
     command.push(utf8(&rows)?);
     if args.quick {
         command.push("--quick".into());
@@ -222,6 +251,7 @@ const END_TO_END: &[&str] = &[
     "snapshots",
     "growth",
     "migrations",
+    "encryption",
     "fairness",
     "tell",
     "ask",
@@ -229,6 +259,8 @@ const END_TO_END: &[&str] = &[
     "spawn",
     "memory",
 ];
+/// Measured with each cipher, which are two builds.
+const ENCRYPTION: &str = "encryption";
 /// What other actor libraries do as well.
 const WITH_PEERS: &[&str] = &["tell", "ask", "ask-100", "spawn", "memory"];
 const HELP: &str = "It takes about half an hour; --quick takes a minute, and a name only as long as its part. \

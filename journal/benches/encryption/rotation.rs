@@ -1,14 +1,11 @@
-//! How fast a rotation is, beside the same work done by hand: `cargo bench -p annals-journal --bench rotation --features encryption -- [IDS]`.
+//! How fast a rotation is, beside the same work done by hand, on a SQLite file with an fsync a commit.
 //!
-//! Each line has so many ids, on a SQLite file with an fsync a commit:
-//!
-//! - `rotation`: `DataKeys::rotate`, from a ring with a new key to its summary.
-//! - `by hand`: one loop over a copy of the file: reads 1,000 rows, opens and wraps each key, updates them in one transaction. On one
-//!   thread, with no guard, no check of revisions and nothing beside it.
-//! - `re-encrypting`: what rotation spares: reads, opens, seals and updates 20 events of 200 bytes for each id, in transactions of 1,000 rows.
-#![allow(clippy::unwrap_used, reason = "a bench fails by panicking")]
+//! - `rotation`: `DataKeys::rotate`, from a ring with a new key to its summary; in a process of its own, so that its memory is seen.
+//! - the limit: one loop over a copy of the file, with the same pragmas: reads 1,000 rows, opens and wraps each key, updates them in one
+//!   transaction. On one thread, with no guard, no check of revisions and nothing beside it.
 
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,37 +18,74 @@ use annals_journal::{PersistenceId, SeqNr};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-fn main() {
-    // `cargo bench` adds its own flag.
-    let chosen: Vec<usize> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
-    let counts = if chosen.is_empty() { vec![10_000, 100_000, 1_000_000] } else { chosen };
-    println!(
-        "{:>9}  {:>14}  {:>14}  {:>5}  {:>14}  {:>9}",
-        "ids", "rotation", "by hand", "ratio", "re-encrypting", "peak"
-    );
-    for count in counts {
-        let home = tempfile::tempdir().unwrap();
-        let (file, copy) = (home.path().join("keys.db"), home.path().join("copy.db"));
+use crate::re_encrypting::re_encrypt;
+use crate::table::Row;
+
+/// Rotations of more and more data keys.
+pub(crate) fn rows(quick: bool) -> Vec<Row> {
+    let sizes: &[(usize, &str)] =
+        if quick { &[(2_000, "2k")] } else { &[(10_000, "10k"), (100_000, "100k"), (1_000_000, "1M")] };
+    let runs = if quick { 1 } else { 3 };
+    let mut rows: Vec<Row> = Vec::new();
+    let mut smallest = None;
+    for (count, size) in sizes {
+        let base = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let (file, rings) = (base.path().join("keys.db"), base.path().join("rings.json"));
         let mut ring = Ring::generate().unwrap();
-        fill(&file, &ring, count);
-        std::fs::copy(&file, &copy).unwrap();
+        fill(&file, &ring, *count);
         let added = ring.add().unwrap();
         ring.activate(added);
-        let before = peak_mib();
-        let rotation = rotate(&file, &ring, count);
-        let peak = peak_mib() - before;
-        let by_hand = by_hand(&copy, &ring, count);
-        // More than enough to see the difference, and the larger ones only take longer.
-        let some = count.min(20_000);
-        let events = re_encrypt(&home.path().join("events.db"), some).mul_f64(count as f64 / some as f64);
-        println!(
-            "{count:>9}  {:>10.0} /s  {:>10.0} /s  {:>5.2}  {:>10.1} x s  {peak:>5} MiB",
-            count as f64 / rotation.as_secs_f64(),
-            count as f64 / by_hand.as_secs_f64(),
-            by_hand.as_secs_f64() / rotation.as_secs_f64(),
-            events.as_secs_f64() / rotation.as_secs_f64(),
-        );
+        std::fs::write(&rings, ring.to_json().as_bytes()).unwrap();
+        let (mut values, mut limits, mut peaks) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..runs {
+            let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+            let (ours, raw) = (home.path().join("keys.db"), home.path().join("copy.db"));
+            std::fs::copy(&file, &ours).unwrap();
+            std::fs::copy(&file, &raw).unwrap();
+            let (took, peak) = in_a_process(&ours, &rings, *count);
+            let of = |took: Duration| *count as f64 / took.as_secs_f64();
+            values.push(of(took));
+            peaks.push(peak);
+            limits.push(of(by_hand(&raw, &ring, *count)));
+            eprintln!(
+                "  … rotation {size}: {:.0} and by hand {:.0} keys/s",
+                values[values.len() - 1],
+                limits[limits.len() - 1]
+            );
+        }
+        let row = Row::of(format!("rotation {size}"), "keys/s", &values).unwrap();
+        rows.push(row.beside(&values, &limits).at_least(0.5));
+        let first: &Vec<f64> = smallest.get_or_insert_with(|| values.clone());
+        let flat = Row::of(format!("rotation {size} speed"), "keys/s", &values).unwrap();
+        rows.push(flat.beside(&values, first));
+        rows.push(Row::of(format!("rotation {size} memory"), "MiB", &peaks).unwrap().at_most(None));
+        if *count == sizes[0].0 {
+            let home = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+            let took = re_encrypt(&home.path().join("events.db"), *count).as_secs_f64();
+            let times: Vec<f64> = values.iter().map(|value| took * value / *count as f64).collect();
+            rows.push(Row::of("rotation / re-encrypting", "times", &times).unwrap().at_least(10.0));
+        }
     }
+    rows
+}
+
+/// The same rotation in a child: how long it took, and the most memory that it had, in MiB.
+fn in_a_process(file: &Path, rings: &Path, count: usize) -> (Duration, f64) {
+    let child = Command::new(std::env::current_exe().unwrap())
+        .args([Path::new("rotate"), file, rings, Path::new(&count.to_string())])
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stderr));
+    let said = String::from_utf8(child.stdout).unwrap();
+    let (nanos, mib) = said.trim().split_once(' ').unwrap();
+    (Duration::from_nanos(nanos.parse().unwrap()), mib.parse().unwrap())
+}
+
+/// What the child does.
+pub(crate) fn role(file: &Path, rings: &Path, count: usize) {
+    let ring = Ring::parse(&std::fs::read_to_string(rings).unwrap()).unwrap();
+    let took = rotate(file, &ring, count);
+    println!("{} {}", took.as_nanos(), peak_mib());
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -96,9 +130,11 @@ fn rotate(file: &Path, ring: &Ring, count: usize) -> Duration {
     })
 }
 
-fn connection(file: &Path) -> Connection {
+pub(crate) fn connection(file: &Path) -> Connection {
     let file = Connection::open(file).unwrap();
-    file.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL").unwrap();
+    // As the journal's writer.
+    let pragmas = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 4000; PRAGMA cache_size = -4096";
+    file.execute_batch(pragmas).unwrap();
     file
 }
 
@@ -160,58 +196,6 @@ fn by_hand(file: &Path, ring: &Ring, count: usize) -> Duration {
         transaction.commit().unwrap();
     }
     assert_eq!(done, count);
-    begin.elapsed()
-}
-
-/// Sealed rows as an event log has them: by id and number.
-fn re_encrypt(file: &Path, ids: usize) -> Duration {
-    let mut file = connection(file);
-    let cipher = Aes256Gcm::new((&[7; 32]).into());
-    file.execute_batch("CREATE TABLE events (ordering INTEGER PRIMARY KEY, sealed BLOB)").unwrap();
-    let transaction = file.transaction().unwrap();
-    for n in 0..ids * 20 {
-        let nonce: [u8; 12] = rand::random();
-        let mut text = [7_u8; 200];
-        let tag = cipher.encrypt_inout_detached((&nonce).into(), b"", InOutBuf::from(&mut text[..])).unwrap();
-        let row = [&nonce[..], &text, &tag].concat();
-        transaction
-            .prepare_cached("INSERT INTO events VALUES (?, ?)")
-            .unwrap()
-            .execute(params![n as i64, row])
-            .unwrap();
-    }
-    transaction.commit().unwrap();
-    let begin = Instant::now();
-    let mut after = -1_i64;
-    loop {
-        let page: Vec<(i64, Vec<u8>)> = file
-            .prepare_cached(
-                "SELECT ordering, sealed FROM events WHERE ordering > ? ORDER BY ordering LIMIT 1000",
-            )
-            .unwrap()
-            .query_map([after], |row| Ok((row.get(0)?, row.get(1)?)))
-            .unwrap()
-            .collect::<Result<_, _>>()
-            .unwrap();
-        let Some((last, _)) = page.last() else { break };
-        after = *last;
-        let transaction = file.transaction().unwrap();
-        for (ordering, mut row) in page {
-            let (nonce, rest) = row.split_first_chunk_mut::<12>().unwrap();
-            let (text, tag) = rest.split_last_chunk_mut::<16>().unwrap();
-            cipher
-                .decrypt_inout_detached((&*nonce).into(), b"", InOutBuf::from(&mut *text), (&*tag).into())
-                .unwrap();
-            *nonce = rand::random();
-            *tag = cipher.encrypt_inout_detached((&*nonce).into(), b"", InOutBuf::from(text)).unwrap().into();
-            transaction
-                .prepare_cached("UPDATE events SET sealed = ? WHERE ordering = ?")
-                .unwrap()
-                .execute(params![row, ordering])
-                .unwrap();
-        }
-        transaction.commit().unwrap();
-    }
     begin.elapsed()
 }
 
