@@ -1,13 +1,13 @@
 use std::io::{self, BufWriter, Write};
 
-use annals_journal::{Codec, Envelope, JournalError, PersistenceId, Replayed, SeqNr, json_lines};
+use annals_journal::{Codec, Envelope, Head, JournalError, PersistenceId, Replayed, SeqNr, json_lines};
 use anyhow::bail;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::exit::Exit;
 use crate::history::{Chapter, History};
-use crate::ids::{is_known, unknown};
+use crate::ids::unknown;
 use crate::protobuf_text;
 use crate::stores::{GIVE_KEYS, KeyedJournalArgs, Stores};
 
@@ -54,17 +54,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
 }
 
 async fn print(args: &Args, stores: &Stores) -> anyhow::Result<Exit> {
-    if !is_known(&*stores.journal, &args.id).await? {
+    let head = stores.stored_journal().head(&args.id).await?;
+    if head == Head::EMPTY {
         bail!("{}", unknown(&args.id));
     }
-    let head = stores.journal.head(&args.id).await?.seq_nr;
+    let last = head.seq_nr;
     let from = SeqNr::new(args.from).unwrap_or(SeqNr::MAX);
-    let to = args.to.and_then(SeqNr::new).map_or(head, |to| to.min(head));
+    let to = args.to.and_then(SeqNr::new).map_or(last, |to| to.min(last));
     if from > to {
-        bail!("{} has no event from {from} on; its last is {head}", args.id);
+        bail!("{} has no event from {from} on; its last is {last}", args.id);
     }
     let mut out = BufWriter::new(io::stdout());
-    let mut history = History::of(stores.journal.clone(), &args.id, from, to);
+    let mut history = History::opened(stores, &args.id, head, from, to).await;
     let (mut exit, mut sealed) = (Exit::Well, 0_u64);
     while let Some(chapter) = history.next().await {
         if let Chapter::Item(Replayed::Event(event)) = &chapter {

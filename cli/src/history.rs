@@ -1,8 +1,11 @@
 use std::sync::Arc;
 
-use annals_journal::{Journal, JournalError, PersistenceId, ReplayRange, Replayed, SeqNr};
+use annals_journal::encryption::{HistoryCheck, KeyState, Sound};
+use annals_journal::{Head, Journal, JournalError, PersistenceId, ReplayRange, Replayed, SeqNr, StoredEvent};
 use futures::StreamExt as _;
 use futures::stream::BoxStream;
+
+use crate::stores::Stores;
 
 /// An id's events from the lowest number to the highest, also behind those that cannot be read.
 ///
@@ -18,6 +21,10 @@ pub(crate) struct History {
     careful: u64,
     /// Of these, how many in a row could not be read.
     in_vain: u64,
+    /// Opens what is sealed.
+    check: Option<HistoryCheck>,
+    /// What comes behind a range that was given before.
+    held: Option<Chapter>,
 }
 
 /// What a history has.
@@ -34,11 +41,96 @@ impl History {
     /// The events of an id between two numbers; `to` must not be above the head.
     pub(crate) fn of(journal: Arc<dyn Journal>, id: &PersistenceId, from: SeqNr, to: SeqNr) -> Self {
         let next = from.max(SeqNr::FIRST);
-        Self { journal, id: id.clone(), next, to, replay: None, careful: 0, in_vain: 0 }
+        Self {
+            journal,
+            id: id.clone(),
+            next,
+            to,
+            replay: None,
+            careful: 0,
+            in_vain: 0,
+            check: None,
+            held: None,
+        }
+    }
+
+    /// The same with sealed events opened and their places checked, where there are keys. Those that cannot be opened are unreadable.
+    pub(crate) async fn opened(
+        stores: &Stores,
+        id: &PersistenceId,
+        head: Head,
+        from: SeqNr,
+        to: SeqNr,
+    ) -> Self {
+        let history = Self::of(stores.stored_journal().clone(), id, from, to);
+        let Some(sealed) = stores.sealed() else { return history };
+        let keys = KeyState::read(&*stores.records, &[id]).await.pop();
+        let mut check = sealed.check(id, head, keys.and_then(Result::ok));
+        if history.next > SeqNr::FIRST {
+            check.missing();
+        }
+        Self { check: Some(check), ..history }
     }
 
     /// What comes next; `None` at the end, and after [`Chapter::Broken`].
     pub(crate) async fn next(&mut self) -> Option<Chapter> {
+        let mut erased: Option<(SeqNr, SeqNr)> = None;
+        loop {
+            let chapter = match self.held.take() {
+                Some(held) => Some(held),
+                None => self.one().await,
+            };
+            match (erased, chapter) {
+                // Erased events are told as one range, as a replay does.
+                (range, Some(Chapter::Item(Replayed::Erased { from, to }))) => {
+                    erased = Some((range.map_or(from, |(first, _)| first), to));
+                }
+                (None, chapter) => return chapter,
+                (Some((from, to)), chapter) => {
+                    self.held = chapter;
+                    return Some(Chapter::Item(Replayed::Erased { from, to }));
+                }
+            }
+        }
+    }
+
+    async fn one(&mut self) -> Option<Chapter> {
+        let chapter = self.stored().await;
+        let Some(check) = &mut self.check else { return chapter };
+        let unreadable = |at, error| Some(Chapter::Unreadable(at, error));
+        match chapter {
+            Some(Chapter::Item(Replayed::Event(event))) => {
+                let at = event.envelope.seq_nr;
+                match check.event(&event.envelope).await {
+                    Ok(Sound::Opened(envelope)) => {
+                        Some(Chapter::Item(Replayed::Event(StoredEvent { envelope: *envelope, ..event })))
+                    }
+                    Ok(Sound::Erased) => Some(Chapter::Item(Replayed::Erased { from: at, to: at })),
+                    Err(faults) if !faults.is_empty() => {
+                        faults.into_iter().next().and_then(|fault| unreadable(at, fault.error))
+                    }
+                    _ => Some(Chapter::Item(Replayed::Event(event))),
+                }
+            }
+            Some(Chapter::Item(Replayed::Deleted { from, to })) => match check.deleted(to).await {
+                Ok(()) => Some(Chapter::Item(Replayed::Deleted { from, to })),
+                Err(fault) => unreadable(to, fault.error),
+            },
+            Some(Chapter::Unreadable(at, error)) => {
+                check.missing();
+                unreadable(at, error)
+            }
+            None => {
+                let check = self.check.take().filter(|check| check.head().seq_nr == self.to)?;
+                let at = self.to;
+                check.end().await.err().and_then(|fault| unreadable(at, fault.error))
+            }
+            other => other,
+        }
+    }
+
+    /// What is stored next.
+    async fn stored(&mut self) -> Option<Chapter> {
         loop {
             if self.replay.is_none() {
                 if self.next > self.to {

@@ -15,7 +15,7 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    fn wants(&self, id: &PersistenceId) -> bool {
+    pub(crate) fn wants(&self, id: &PersistenceId) -> bool {
         self.prefix.is_empty() || self.prefix.iter().any(|prefix| id.as_str().starts_with(prefix))
     }
 
@@ -63,7 +63,7 @@ impl Selection {
 }
 
 /// Whether somebody has ever claimed or written an id.
-pub(crate) async fn is_known(journal: &dyn Journal, id: &PersistenceId) -> Result<bool, JournalError> {
+async fn is_known(journal: &dyn Journal, id: &PersistenceId) -> Result<bool, JournalError> {
     Ok(journal.head(id).await? != annals_journal::Head::EMPTY)
 }
 

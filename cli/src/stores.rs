@@ -2,7 +2,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 use std::time::Duration;
 
-use annals_journal::encryption::{DataKeyOptions, DataKeys, SealedJournal, SealedOptions};
+use annals_journal::encryption::{DataKeyOptions, DataKeys, KeyState, SealedJournal, SealedOptions};
 use annals_journal::postgres;
 use annals_journal::sqlite::Database;
 use annals_journal::{Journal, JournalUrl, OpenJournal, Records, is_encrypted};
@@ -92,6 +92,27 @@ impl KeyedJournalArgs {
         let mut words = vec!["--journal".into(), self.url().to_string().into()];
         words.extend(self.keys.words());
         words
+    }
+
+    /// Opens what is there, to check it: keys that are missing or wrong are answered, and what can be checked without them still is.
+    pub(crate) async fn open_to_check(&self) -> anyhow::Result<(Stores, Vec<String>)> {
+        let stores = self.journal.open_read_only().await?;
+        let has_keys = is_encrypted(&*stores.records).await.unwrap_or(true)
+            || !KeyState::list(&*stores.records, None, 1).await?.is_empty();
+        if self.keys.is_empty() || !has_keys {
+            return Ok((stores, Vec::new()));
+        }
+        let masters = Arc::new(self.keys.open_for_reading(&*stores.records).await.context("--keys")?);
+        let keys = DataKeys::open_partly(stores.records.clone(), masters, data_keys());
+        let (keys, lacks) = keys.await.context("--keys")?;
+        let mut lacks: Vec<String> = lacks.iter().map(ToString::to_string).collect();
+        match stores.clone().behind(keys).await {
+            Ok(sealed) => Ok((sealed, lacks)),
+            Err(error) => {
+                lacks.push(format!("{error:#}; no seal and no chain can be checked"));
+                Ok((stores, lacks))
+            }
+        }
     }
 
     /// Opens it, or creates it, to write. With keys what is written is sealed, also where nothing was before.

@@ -93,7 +93,7 @@ pub use erasure_log::{ErasureLog, ErasureLogError};
 mod key_records;
 mod key_store;
 mod sealed;
-pub use sealed::{SealedJournal, SealedOptions};
+pub use sealed::{Fault, FaultKind, HistoryCheck, SealedJournal, SealedOptions, Sound};
 
 #[cfg(test)]
 mod tests;

@@ -50,11 +50,10 @@ async fn report(args: &ReportArgs, lock: Option<&Lock>, stores: &Stores) -> anyh
     args.ids.check(&*stores.journal).await?;
     let total = args.ids.count(&stores.journal).await?;
     let progress = Progress::towards(Some(total), "ids").unless_lines_are_read(args.list_ids);
-    let (journal, snapshots) = (stores.journal.clone(), stores.snapshots.clone());
     let mut entities = args
         .ids
-        .stream(journal.clone())
-        .map_ok(|id| look_at(journal.clone(), snapshots.clone(), id))
+        .stream(stores.stored_journal().clone())
+        .map_ok(|id| look_at(stores.clone(), id))
         .try_buffered(at_a_time());
     let mut report = Report { lock, all: BTreeMap::new(), unreadable: 0, unknown_lists: 0 };
     while let Some(entity) = entities.try_next().await? {

@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 
-use annals_journal::{Envelope, Journal, JournalError, PersistenceId, Replayed, SeqNr, Timestamp};
+use annals_journal::{Envelope, JournalError, PersistenceId, Replayed, SeqNr, Timestamp};
 use annals_migrations::{EventList, Form};
 use annals_snapshot::{SnapshotError, SnapshotStore};
 
 use crate::history::{Chapter, History};
+use crate::stores::Stores;
 
 /// What is stored of an id.
 pub(super) struct Entity {
@@ -52,16 +52,12 @@ impl Stored {
     }
 }
 
-pub(super) async fn look_at(
-    journal: Arc<dyn Journal>,
-    snapshots: Arc<dyn SnapshotStore>,
-    id: PersistenceId,
-) -> Result<Entity, JournalError> {
+pub(super) async fn look_at(stores: Stores, id: PersistenceId) -> Result<Entity, JournalError> {
     // In a task of its own, so that ids are worked on in parallel.
     let looking = tokio::spawn(async move {
         let mut entity = Entity { stored: BTreeMap::new(), unreadable: 0, sealed_lists: 0, id: id.clone() };
-        let head = journal.head(&id).await?;
-        let mut history = History::of(journal, &id, SeqNr::FIRST, head.seq_nr);
+        let head = stores.stored_journal().head(&id).await?;
+        let mut history = History::opened(&stores, &id, head, SeqNr::FIRST, head.seq_nr).await;
         while let Some(chapter) = history.next().await {
             match chapter {
                 Chapter::Item(Replayed::Event(event)) => entity.event(&event.envelope),
@@ -70,7 +66,7 @@ pub(super) async fn look_at(
                 Chapter::Broken(error) => return Err(error),
             }
         }
-        entity.snapshots(&*snapshots).await?;
+        entity.snapshots(&**stores.stored_snapshots()).await?;
         Ok(entity)
     });
     looking.await.unwrap_or_else(|_| {

@@ -2,44 +2,78 @@
 //!
 //! ```text
 //! {"annals_anchor":1,"written":"2026-11-23T08:15:30.000001Z","key":false}
-//! {"persistence_id":"account|alice","head":10,"digest":"<64 hex digits>"}        an id a line, in their order
+//! {"persistence_id":"account|alice","head":10,"deleted_to":4,"generation":1,"digest":"<64 hex digits>"}     an id a line, in their order
 //! {"ids":3,"seal":"<64 hex digits>"}
 //! ```
 //!
 //! `digest` is that of the newest event ([`annals_journal::Envelope::digest`]), which no rewriting and no change of keys changes; an id
-//! without events has none. `seal` is over all bytes before its line: HMAC-SHA256 under a key of the journal where there is one, else
+//! without events has none. `generation` is the highest of the id's data key, `erased_to` the last of these that was erased; they and `deleted_to` are
+//! left out where they are 0. `seal` is over all bytes before its line: HMAC-SHA256 under a key of the journal where there is one, else
 //! SHA-256, which finds a file that was cut but nobody who means it.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write};
 use std::path::{Path, PathBuf};
 
-use annals_journal::{EventDigest, PersistenceId, Timestamp};
+use annals_journal::encryption::SealedJournal;
+use annals_journal::{PersistenceId, Timestamp};
 use anyhow::{Context as _, bail, ensure};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+use super::entity::Checked;
 use crate::output::Output;
 use crate::snapshot_line::hex;
 
-/// The key of anchors, when the journal has one.
-pub(super) type AnchorKey = Zeroizing<[u8; 32]>;
+/// The key of anchors, when the journal has one: made of the key of its chains.
+pub(super) struct AnchorKey(Zeroizing<[u8; 32]>);
+
+impl AnchorKey {
+    pub(super) async fn of(sealed: &SealedJournal) -> anyhow::Result<Self> {
+        let mut key = Hmac::<Sha256>::new_from_slice(sealed.keys().chain_key().await?.as_bytes())?;
+        key.update(b"annals anchor");
+        Ok(Self(Zeroizing::new(key.finalize().into_bytes().into())))
+    }
+}
 
 /// What an anchor says of an id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) persistence_id: String,
     pub(super) head: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) deleted_to: u64,
+    /// Of the data key: the highest that ever was.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(super) generation: u32,
+    /// Of these, the last that was destroyed on purpose.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(super) erased_to: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) digest: Option<String>,
 }
 
 impl Entry {
-    pub(super) fn new(id: &PersistenceId, head: u64, digest: Option<EventDigest>) -> Self {
-        Self { persistence_id: id.to_string(), head, digest: digest.map(|digest| hex(&digest.0)) }
+    pub(super) fn new(id: &PersistenceId, checked: &Checked) -> Self {
+        Self {
+            persistence_id: id.to_string(),
+            head: checked.head.seq_nr.get(),
+            deleted_to: checked.head.deleted_to.get(),
+            generation: checked.generation,
+            erased_to: checked.erased_to,
+            digest: checked.digest.map(|digest| hex(&digest.0)),
+        }
     }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+fn is_none(generation: &u32) -> bool {
+    *generation == 0
 }
 
 #[derive(Serialize, Deserialize)]
@@ -163,11 +197,12 @@ fn check(path: &Path, key: Option<&AnchorKey>) -> anyhow::Result<u64> {
         heading.annals_anchor
     );
     if heading.key && key.is_none() {
-        bail!("it is sealed with a key of the journal, and this build has none: run a newer build");
+        bail!("it is sealed with a key of the journal: give the journal's keys (--keys)");
     }
     if !heading.key && key.is_some() {
         bail!(
-            "it is not sealed with a key, and the journal has one: somebody may have put it in the place of one that is"
+            "it is not sealed with a key, and the journal has one: somebody may have put it in the place of one that is; if it is from before the \
+             journal had keys, compare with it once without --keys"
         );
     }
     let mut seal = Seal::new(key)?;
@@ -196,7 +231,7 @@ impl Seal {
     fn new(key: Option<&AnchorKey>) -> anyhow::Result<Self> {
         Ok(match key {
             None => Self::Hash(Sha256::new()),
-            Some(key) => Self::Mac(Box::new(Hmac::new_from_slice(key.as_slice())?)),
+            Some(key) => Self::Mac(Box::new(Hmac::new_from_slice(key.0.as_slice())?)),
         })
     }
 
@@ -225,14 +260,18 @@ const WRONG: &str = "its seal does not match: it was changed or cut, or is of an
 
 #[cfg(test)]
 mod tests {
+    use annals_journal::{EventDigest, Head, SeqNr};
+
     use super::*;
 
     fn written(directory: &Path, key: Option<&AnchorKey>) -> PathBuf {
         let path = directory.join("anchor");
         let mut writer = AnchorWriter::create(&path, key).unwrap();
         for (name, head) in [("a|1", 3), ("a|2", 0), ("b|1", 7)] {
+            let seq_nr = SeqNr::new(head).unwrap();
             let digest = (head > 0).then_some(EventDigest([7; 32]));
-            writer.add(&Entry::new(&PersistenceId::parse(name).unwrap(), head, digest)).unwrap();
+            let checked = Checked { head: Head { seq_nr, ..Head::EMPTY }, digest, ..Checked::default() };
+            writer.add(&Entry::new(&PersistenceId::parse(name).unwrap(), &checked)).unwrap();
         }
         writer.finish().unwrap();
         path
@@ -259,13 +298,12 @@ mod tests {
     #[test]
     fn a_changed_cut_or_foreign_anchor_is_refused() {
         let directory = tempfile::tempdir().unwrap();
-        let key = Some(Zeroizing::new([1; 32]));
+        let key = Some(AnchorKey(Zeroizing::new([1; 32])));
         let path = written(directory.path(), key.as_ref());
         assert!(AnchorReader::open(&path, key.as_ref()).is_ok());
-        let refused =
-            |key: Option<AnchorKey>| format!("{:#}", AnchorReader::open(&path, key.as_ref()).unwrap_err());
+        let refused = |key: Option<&AnchorKey>| format!("{:#}", AnchorReader::open(&path, key).unwrap_err());
         assert!(refused(None).contains("with a key of the journal"));
-        assert!(refused(Some(Zeroizing::new([2; 32]))).contains("seal does not match"));
+        assert!(refused(Some(&AnchorKey(Zeroizing::new([2; 32])))).contains("seal does not match"));
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         for (changed, says) in [
@@ -278,7 +316,7 @@ mod tests {
             (text.replace("\"key\":true", "\"key\":false"), "somebody"),
         ] {
             std::fs::write(&path, changed).unwrap();
-            assert!(refused(key.clone()).contains(says), "{says}: {}", refused(key.clone()));
+            assert!(refused(key.as_ref()).contains(says), "{says}: {}", refused(key.as_ref()));
         }
     }
 }

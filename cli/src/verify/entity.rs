@@ -1,45 +1,96 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use annals_journal::{Epoch, EventDigest, JournalError, PersistenceId, Replayed, SeqNr, Token};
-use annals_snapshot::{Snapshot, SnapshotError};
+use annals_journal::encryption::KeyState;
+use annals_journal::{Epoch, EventDigest, Head, JournalError, PersistenceId, SeqNr};
+use annals_snapshot::Snapshot;
 
 use super::anchor::Entry;
-use super::finding::{Finding, Kind};
-use crate::history::{Chapter, History};
+use super::events::{Events, events};
+use super::finding::{Finding, Findings, Kind};
+use super::snapshots;
 use crate::snapshot_line::hex;
 use crate::stores::Stores;
 
 /// What the check of an id found.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Checked {
-    pub(super) findings: Vec<Finding>,
-    pub(super) events: u64,
-    pub(super) snapshots: u64,
+    pub(super) findings: Findings,
+    pub(super) events: Count,
+    pub(super) snapshots: Count,
+    /// Whether its data key was destroyed on purpose.
+    pub(super) erased: bool,
     /// The newest epoch of an event or a claim.
     pub(super) epoch: Epoch,
-    pub(super) head: SeqNr,
+    pub(super) head: Head,
     /// Of the newest event, when there is one and it can be read.
     pub(super) digest: Option<EventDigest>,
+    /// The highest generation of its data key.
+    pub(super) generation: u32,
+    /// The last of them that was destroyed on purpose.
+    pub(super) erased_to: u32,
+}
+
+impl Default for Checked {
+    fn default() -> Self {
+        Self {
+            findings: Findings::default(),
+            events: Count::default(),
+            snapshots: Count::default(),
+            erased: false,
+            epoch: Epoch(0),
+            head: Head::EMPTY,
+            digest: None,
+            generation: 0,
+            erased_to: 0,
+        }
+    }
+}
+
+/// How many there are, sealed and not.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Count {
+    pub(super) all: u64,
+    pub(super) sealed: u64,
+    /// Those that can be read and are not sealed.
+    pub(super) plain: u64,
+    /// Sealed with a key that was destroyed on purpose.
+    pub(super) erased: u64,
+}
+
+/// How ids are checked.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Strictness {
+    pub(super) refuse_plaintext: bool,
 }
 
 /// Checks an id, beside whoever writes to it.
 ///
 /// An owner that deletes events and snapshots while they are read can make things look wrong for a moment: what is wrong must be so
 /// twice.
-pub(super) async fn check(stores: Stores, id: PersistenceId, anchored: Option<Entry>) -> Checked {
-    let mut checked = look(&stores, &id, anchored.as_ref()).await;
+pub(super) async fn check(
+    stores: Stores,
+    id: PersistenceId,
+    anchored: Option<Entry>,
+    strictness: Strictness,
+) -> Checked {
+    let mut checked = look(&stores, &id, anchored.as_ref(), strictness).await;
     if !checked.findings.is_empty() {
-        let again = look(&stores, &id, anchored.as_ref()).await;
-        checked.findings.retain(|finding| again.findings.iter().any(|other| finding.is_where(other)));
+        let again = look(&stores, &id, anchored.as_ref(), strictness).await;
+        checked.findings = checked.findings.also_in(&again.findings);
     }
     checked
 }
 
-async fn look(stores: &Stores, id: &PersistenceId, anchored: Option<&Entry>) -> Checked {
+async fn look(
+    stores: &Stores,
+    id: &PersistenceId,
+    anchored: Option<&Entry>,
+    strictness: Strictness,
+) -> Checked {
     let mut checked = Checked::default();
     // Snapshots before the head: one that is saved in between is of events that are there.
-    let listed = stores.snapshots.list(id).await;
-    let head = match stores.journal.head(id).await {
+    let listed = stores.stored_snapshots().list(id).await;
+    let head = match stores.stored_journal().head(id).await {
         Ok(head) => head,
         Err(error) => {
             checked.findings.push(Finding::of(id, kind_of(&error), error));
@@ -47,8 +98,14 @@ async fn look(stores: &Stores, id: &PersistenceId, anchored: Option<&Entry>) -> 
         }
     };
     checked.epoch = head.token.epoch;
+    checked.head = head;
+    // Behind the head: a key is there before what it seals.
+    let keys = keys_of(stores, id, &mut checked).await;
+    checked.erased = matches!(keys, Some(KeyState::Erased { .. }));
+    checked.generation = keys.as_ref().and_then(KeyState::newest).map_or(0, |newest| newest.0);
+    checked.erased_to = keys.as_ref().and_then(KeyState::erased_to).map_or(0, |erased| erased.0);
     let snapshots = match listed {
-        Ok(numbers) => load(stores, id, numbers, &mut checked).await,
+        Ok(numbers) => snapshots::load(stores, id, numbers, keys.as_ref(), &mut checked).await,
         Err(error) => {
             checked.findings.push(Finding::of(id, Kind::Unavailable, error));
             BTreeMap::new()
@@ -56,13 +113,48 @@ async fn look(stores: &Stores, id: &PersistenceId, anchored: Option<&Entry>) -> 
     };
     let mut wanted: BTreeSet<SeqNr> = snapshots.keys().copied().chain([head.seq_nr]).collect();
     wanted.extend(anchored.and_then(|entry| SeqNr::new(entry.head)));
-    let events = events(stores, id, head.seq_nr, &wanted, &mut checked).await;
-    checked.head = head.seq_nr;
+    let events = events(stores, id, head, keys, &wanted, &mut checked).await;
     checked.digest = events.digests.get(&head.seq_nr).copied();
     if let Some(entry) = anchored {
-        checked.findings.extend(went_back(id, entry, head.seq_nr, &events));
+        checked.findings.extend(went_back(id, entry, head, &events));
+        let gone_back = key_went_back(id, entry, &checked);
+        checked.findings.extend(gone_back);
     }
-    for (seq_nr, snapshot) in &snapshots {
+    compare(id, head, &snapshots, &events, &mut checked);
+    if strictness.refuse_plaintext {
+        checked.findings.extend(plaintext(id, &events, &snapshots));
+    }
+    if head.token < events.token {
+        let what =
+            format!("the stored token {} is older than {}, that of an event", head.token, events.token);
+        checked.findings.push(Finding::of(id, Kind::StaleWriter, what));
+    }
+    checked
+}
+
+/// What the records say about an id's data key; `None`: they cannot be read, and that was found.
+async fn keys_of(stores: &Stores, id: &PersistenceId, checked: &mut Checked) -> Option<KeyState> {
+    match KeyState::read(&*stores.records, &[id]).await.pop() {
+        Some(Ok(keys)) => Some(keys),
+        Some(Err(error)) => {
+            let corrupt = matches!(error, JournalError::Corrupt { .. });
+            let kind = if corrupt { Kind::UnreadableRecord } else { Kind::Unavailable };
+            checked.findings.push(Finding::of(id, kind, error));
+            None
+        }
+        None => None,
+    }
+}
+
+/// Compares snapshots with the events.
+fn compare(
+    id: &PersistenceId,
+    head: Head,
+    snapshots: &BTreeMap<SeqNr, Snapshot>,
+    events: &Events,
+    checked: &mut Checked,
+) {
+    for (seq_nr, snapshot) in snapshots {
         if *seq_nr > head.seq_nr {
             let what = format!(
                 "the head is {:?}: the journal has lost events, or the snapshot is of another",
@@ -80,25 +172,37 @@ async fn look(stores: &Stores, id: &PersistenceId, anchored: Option<&Entry>) -> 
         (deleted_to..=head.seq_nr).contains(seq_nr)
             && events.digests.get(seq_nr).is_none_or(|digest| *digest == snapshot.last_event)
     });
-    if deleted_to > SeqNr::ZERO && !covered {
+    // Nobody recovers what was erased.
+    if deleted_to > SeqNr::ZERO && !covered && !checked.erased {
         let what =
             format!("events up to {deleted_to:?} were deleted, and no readable snapshot stands for them");
         checked.findings.push(Finding::at(id, deleted_to, Kind::NotRecoverable, what));
     }
-    if head.token < events.token {
-        let what =
-            format!("the stored token {} is older than {}, that of an event", head.token, events.token);
-        checked.findings.push(Finding::of(id, Kind::StaleWriter, what));
-    }
-    checked
+}
+
+/// What is in the clear, where nothing may be.
+fn plaintext(id: &PersistenceId, events: &Events, snapshots: &BTreeMap<SeqNr, Snapshot>) -> Option<Finding> {
+    let snapshots = snapshots.iter().filter(|(_, snapshot)| snapshot.key_id.is_none()).map(|(at, _)| *at);
+    let numbers: BTreeSet<SeqNr> = snapshots.chain(events.plain.into_iter().flatten()).collect();
+    let (first, last) = (*numbers.first()?, *numbers.last()?);
+    let what = "events or snapshots of these numbers can be read without a key";
+    Some(Finding::between(id, first, last, Kind::Plaintext, what))
 }
 
 /// What an anchor knows better than the journal.
-fn went_back(id: &PersistenceId, entry: &Entry, head: SeqNr, events: &Events) -> Option<Finding> {
+fn went_back(id: &PersistenceId, entry: &Entry, head: Head, events: &Events) -> Option<Finding> {
     let at = SeqNr::new(entry.head)?;
-    if head < at {
+    if head.seq_nr < at {
         let what = format!(
-            "the anchor has seen {at:?}, the head is {head:?}: an older copy was put back, or the end is lost"
+            "the anchor has seen {at:?}, the head is {:?}: an older copy was put back, or the end is lost",
+            head.seq_nr
+        );
+        return Some(Finding::at(id, at, Kind::WentBack, what));
+    }
+    if head.deleted_to.get() < entry.deleted_to {
+        let what = format!(
+            "the anchor has seen that events up to {} were deleted, and they are up to {:?}: an older copy was put back",
+            entry.deleted_to, head.deleted_to
         );
         return Some(Finding::at(id, at, Kind::WentBack, what));
     }
@@ -110,90 +214,25 @@ fn went_back(id: &PersistenceId, entry: &Entry, head: SeqNr, events: &Events) ->
     })
 }
 
-async fn load(
-    stores: &Stores,
-    id: &PersistenceId,
-    numbers: Vec<SeqNr>,
-    checked: &mut Checked,
-) -> BTreeMap<SeqNr, Snapshot> {
-    let mut snapshots = BTreeMap::new();
-    for number in numbers {
-        checked.snapshots += 1;
-        match stores.snapshots.load(id, number).await {
-            Ok(Some(snapshot)) if snapshot.seq_nr == number => {
-                // Its state is of no interest here, and may be large.
-                snapshots.insert(number, Snapshot { payload: Default::default(), ..snapshot });
-            }
-            // It was deleted since it was listed.
-            Ok(_) => {}
-            Err(error @ SnapshotError::Corrupt { .. }) => {
-                checked.findings.push(Finding::at(id, number, Kind::SnapshotUnreadable, error));
-            }
-            Err(error) => checked.findings.push(Finding::at(id, number, Kind::Unavailable, error)),
-        }
-    }
-    snapshots
+/// Generations of a data key are never taken back, also not when it is erased or made anew.
+fn key_went_back(id: &PersistenceId, entry: &Entry, checked: &Checked) -> Option<Finding> {
+    let Checked { generation, erased_to, .. } = checked;
+    let what = if *erased_to < entry.erased_to {
+        format!(
+            "the anchor has seen that its data key was erased up to generation {}, and its key record says {erased_to}: an older record was put back; erase it again (from the log of erasures)",
+            entry.erased_to
+        )
+    } else if *generation < entry.generation {
+        format!(
+            "the anchor has seen generation {} of its data key, and its key record knows {generation}: an older record was put back",
+            entry.generation
+        )
+    } else {
+        return None;
+    };
+    Some(Finding::of(id, Kind::WentBack, what))
 }
 
-/// What the events say.
-struct Events {
-    /// Digests of those that were asked for.
-    digests: BTreeMap<SeqNr, EventDigest>,
-    /// The newest token.
-    token: Token,
-    deleted_to: SeqNr,
-}
-
-async fn events(
-    stores: &Stores,
-    id: &PersistenceId,
-    head: SeqNr,
-    wanted: &BTreeSet<SeqNr>,
-    checked: &mut Checked,
-) -> Events {
-    let mut events = Events { digests: BTreeMap::new(), token: Token::NONE, deleted_to: SeqNr::ZERO };
-    let mut history = History::of(stores.journal.clone(), id, SeqNr::FIRST, head);
-    while let Some(chapter) = history.next().await {
-        match chapter {
-            Chapter::Item(Replayed::Event(event)) => {
-                let envelope = &event.envelope;
-                checked.events += 1;
-                checked.epoch = checked.epoch.max(envelope.token.epoch);
-                if envelope.token < events.token {
-                    let what = format!(
-                        "written under token {}, behind an event of {}",
-                        envelope.token, events.token
-                    );
-                    checked.findings.push(Finding::at(id, envelope.seq_nr, Kind::StaleWriter, what));
-                }
-                events.token = events.token.max(envelope.token);
-                if wanted.contains(&envelope.seq_nr) {
-                    events.digests.insert(envelope.seq_nr, envelope.digest());
-                }
-            }
-            Chapter::Item(Replayed::Deleted { to, .. }) => events.deleted_to = to,
-            Chapter::Item(_) => {}
-            Chapter::Unreadable(seq_nr, error) => {
-                let kind = if error.is_missing_event() { Kind::Gap } else { Kind::Unreadable };
-                let extended = checked.findings.last_mut().is_some_and(|last| last.extend(kind, seq_nr));
-                if !extended {
-                    checked.findings.push(Finding::at(id, seq_nr, kind, reason(error)));
-                }
-            }
-            Chapter::Broken(error) => checked.findings.push(Finding::of(id, kind_of(&error), error)),
-        }
-    }
-    events
-}
-
-/// The finding says id and number itself.
-fn reason(error: JournalError) -> String {
-    match error {
-        JournalError::Corrupt { reason, .. } => reason,
-        other => other.to_string(),
-    }
-}
-
-fn kind_of(error: &JournalError) -> Kind {
+pub(super) fn kind_of(error: &JournalError) -> Kind {
     if matches!(error, JournalError::Corrupt { .. }) { Kind::Unreadable } else { Kind::Unavailable }
 }

@@ -1,9 +1,10 @@
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use annals::prelude::{Kind, Retention, SnapshotPolicy};
 
-use crate::bank::{Account, Book, balance, bank, files, killed_bank, node};
+use crate::bank::{Account, Book, balance, bank, files, killed_bank, node, node_behind};
 use crate::program::annals;
 
 const LOOKING: [&[&str]; 6] = [
@@ -14,6 +15,8 @@ const LOOKING: [&[&str]; 6] = [
     &["export", "--snapshots", "--journal", "sqlite://bank.db"],
     &["verify", "--journal", "sqlite://bank.db"],
 ];
+
+const VERIFY: [&str; 3] = ["verify", "--journal", "sqlite://bank.db"];
 
 #[test]
 fn looking_changes_no_byte() {
@@ -54,10 +57,23 @@ async fn an_application_goes_on_while_it_is_looked_at() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_found_while_owners_delete_events_and_snapshots() {
     let home = tempfile::tempdir().unwrap();
+    nothing_is_found(home.path().to_owned(), None, &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_found_while_owners_behind_keys_delete_events_and_snapshots() {
+    let home = tempfile::tempdir().unwrap();
     let here = home.path().to_owned();
+    let made = here.clone();
+    let made = tokio::task::spawn_blocking(move || annals(&made, &["keys", "generate", "ring.json"]));
+    made.await.unwrap().exits(0);
+    nothing_is_found(here, Some("ring.json"), &["--keys", "file:ring.json", "--refuse-plaintext"]).await;
+}
+
+async fn nothing_is_found(here: PathBuf, ring: Option<&str>, keys: &'static [&'static str]) {
     let kind =
         Kind::new().snapshots(SnapshotPolicy::every_events(2)).retention(Retention::keep(1).delete_events());
-    let (node, database) = node(&here, "bank.db", kind).await;
+    let (node, database) = node_behind(&here, "bank.db", kind, ring).await;
     let stop = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..8)
         .map(|number| {
@@ -72,8 +88,7 @@ async fn nothing_is_found_while_owners_delete_events_and_snapshots() {
         .collect();
     for _ in 0..12 {
         let here = here.clone();
-        let run =
-            tokio::task::spawn_blocking(move || annals(&here, &["verify", "--journal", "sqlite://bank.db"]));
+        let run = tokio::task::spawn_blocking(move || annals(&here, &[&VERIFY, keys].concat()));
         run.await.unwrap().exits(0);
     }
     stop.store(true, Ordering::Relaxed);

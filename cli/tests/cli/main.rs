@@ -27,4 +27,5 @@ mod schema;
 mod sealed;
 mod terminal;
 mod verifying;
+mod verifying_sealed;
 mod versions;

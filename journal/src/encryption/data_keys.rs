@@ -127,10 +127,35 @@ impl DataKeys {
         masters: Arc<dyn MasterKeys>,
         options: DataKeyOptions,
     ) -> Result<Self, KeysError> {
+        match Self::open_partly(records, masters, options).await? {
+            (keys, None) => Ok(keys),
+            (_, Some(error)) => Err(error),
+        }
+    }
+
+    /// The same with whatever master keys are here, and what [`DataKeys::open_for_reading`] would have refused: what needs another master key is
+    /// [`JournalError::Key`] when it is wanted.
+    ///
+    /// # Errors
+    /// Whatever the records answer, and master keys that cannot be asked.
+    pub async fn open_partly(
+        records: Arc<dyn Records>,
+        masters: Arc<dyn MasterKeys>,
+        options: DataKeyOptions,
+    ) -> Result<(Self, Option<KeysError>), KeysError> {
         let store = Arc::new(KeyStore::new(records, masters));
-        store.check_masters(&*store.masters()).await?;
+        let lacks = match store.check_masters(&*store.masters()).await {
+            Ok(()) => None,
+            Err(
+                error @ (KeysError::MissingMasterKeys { .. }
+                | KeysError::WrongMasterKey { .. }
+                | KeysError::Journal(JournalError::Corrupt { .. })),
+            ) => Some(error),
+            Err(error) => return Err(error),
+        };
         let (cache, chain) = (KeyCache::new(options.cached_ids), OnceCell::new());
-        Ok(Self { shared: Arc::new(Shared { store, active: None, cache, chain, keeper: None }) })
+        let shared = Shared { store, active: None, cache, chain, keeper: None };
+        Ok((Self { shared: Arc::new(shared) }, lacks))
     }
 
     /// Ends the registration, so that no rotation waits for this process; nothing may be sealed with these keys after it. Safe to call

@@ -1,7 +1,7 @@
 use super::DataKeys;
-use super::key_records::{KeyRecord as _, ScopeKeys, scope_key};
+use super::key_records::{KeyRecord as _, SCOPE_PREFIX, ScopeKeys, scope_key};
 use super::life::Life;
-use crate::{JournalError, KeyId, PersistenceId, Record, SeqNr, Timestamp};
+use crate::{JournalError, KeyId, PersistenceId, Record, RecordKey, Records, SeqNr, Timestamp};
 
 /// What the store says about an id's data key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,22 +27,92 @@ pub enum KeyState {
     },
 }
 
+impl KeyState {
+    /// What the records say now about each id's key, in the order of `ids`, with one look; no master key is needed.
+    ///
+    /// # Errors
+    /// [`JournalError::Corrupt`] when a record is not what was written, and whatever the records answer.
+    pub async fn read(records: &dyn Records, ids: &[&PersistenceId]) -> Vec<Result<Self, JournalError>> {
+        let keys = ids.iter().map(|id| scope_key(id.as_str())).collect::<Result<Vec<_>, _>>();
+        let found = match keys {
+            Ok(keys) => records.get_all(&keys).await,
+            Err(error) => Err(error),
+        };
+        match found {
+            Err(error) => ids.iter().map(|_| Err(error.clone())).collect(),
+            Ok(found) => {
+                ids.iter().zip(found).map(|(id, record)| state(id.as_str(), record.as_ref())).collect()
+            }
+        }
+    }
+
+    /// All that have a key record, by name, after a name, at most `limit`: persistence ids. Fewer than `limit`: there are no more.
+    ///
+    /// # Errors
+    /// Whatever the records answer. A record that is not what was written is [`JournalError::Corrupt`] in its place.
+    pub async fn list(
+        records: &dyn Records,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<(String, Result<Self, JournalError>)>, JournalError> {
+        let after = after.map(scope_key).transpose()?;
+        let found = records.list(SCOPE_PREFIX, after.as_ref(), limit).await?;
+        let named = |(key, record): (RecordKey, Record)| {
+            let name = key.as_str().strip_prefix(SCOPE_PREFIX).unwrap_or_default().to_owned();
+            let state = state(&name, Some(&record));
+            (name, state)
+        };
+        Ok(found.into_iter().map(named).collect())
+    }
+
+    /// Whether a generation of the key is there, to open what it sealed.
+    pub fn opens(&self, number: KeyId) -> bool {
+        match self {
+            Self::Live { generations, .. } => generations.iter().any(|(known, _)| *known == number),
+            Self::None | Self::Erased { .. } => false,
+        }
+    }
+
+    /// Whether a generation of the key was destroyed on purpose.
+    pub fn has_erased(&self, number: KeyId) -> bool {
+        // Generations begin at 1: 0 is none, erased or not.
+        number.0 > 0 && self.erased_to().is_some_and(|to| number <= to)
+    }
+
+    /// The last generation that was destroyed on purpose, with all before it.
+    pub fn erased_to(&self) -> Option<KeyId> {
+        match self {
+            Self::None => None,
+            Self::Live { erased_to, .. } => *erased_to,
+            Self::Erased { erased_to, .. } => Some(*erased_to),
+        }
+    }
+
+    /// The highest generation that ever was, as far as the record knows.
+    pub fn newest(&self) -> Option<KeyId> {
+        match self {
+            Self::None => None,
+            Self::Live { generations, erased_to, .. } => {
+                generations.iter().map(|(number, _)| *number).chain(*erased_to).max()
+            }
+            Self::Erased { erased_to, .. } => Some(*erased_to),
+        }
+    }
+}
+
 impl DataKeys {
     /// What the store says now about each id's key, in the order of `ids`, with one look; no key is opened.
     ///
     /// # Errors
     /// [`JournalError::Corrupt`] when a record is not what was written, and whatever the records answer.
     pub async fn state(&self, ids: &[&PersistenceId]) -> Vec<Result<KeyState, JournalError>> {
-        match self.records_of(ids).await {
-            Err(error) => ids.iter().map(|_| Err(error.clone())).collect(),
-            Ok(records) => ids.iter().zip(records).map(|(id, record)| state(id, record.as_ref())).collect(),
-        }
+        KeyState::read(&*self.records(), ids).await
     }
 }
 
-fn state(id: &PersistenceId, record: Option<&Record>) -> Result<KeyState, JournalError> {
+fn state(scope: &str, record: Option<&Record>) -> Result<KeyState, JournalError> {
     let Some(record) = record else { return Ok(KeyState::None) };
-    let (keys, _) = ScopeKeys::read(&scope_key(id.as_str())?, record)?;
+    let (keys, _) = ScopeKeys::read(&scope_key(scope)?, record)?;
     let erased_to = KeyId(keys.erased_to);
     Ok(match keys.erased() {
         Some(at) => KeyState::Erased { erased_to, at },

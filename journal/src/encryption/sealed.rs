@@ -6,6 +6,7 @@
 //! ```
 
 mod chain;
+mod checking;
 mod context;
 mod deletions;
 mod events;
@@ -25,6 +26,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use self::chain::Chain;
+pub use self::checking::{Fault, FaultKind, HistoryCheck, Sound};
 use self::deletions::Deletions;
 use self::gather::Gather;
 use self::ids::{Ids, Stored};
@@ -144,10 +146,8 @@ impl Vault {
     /// # Errors
     /// [`JournalError::Corrupt`] when its mark is not that of its newest event, or is gone.
     async fn checked(&self, id: &PersistenceId, head: Head) -> Result<Stored, JournalError> {
-        let newest = self.chain.newest(id, &head).map_err(|_| {
-            let reason = "the id's mark is not that of this event: events behind it were cut off, it was not written through the keys, or the mark was changed or put back";
-            JournalError::corrupt(id, head.seq_nr, reason)
-        })?;
+        let newest =
+            self.chain.newest(id, &head).map_err(|_| JournalError::corrupt(id, head.seq_nr, FOREIGN_MARK))?;
         let known = self.ids.id(id);
         if newest.is_none() && known.known().plain_to < head.seq_nr {
             self.check_plain_head(id, head.seq_nr).await?;
@@ -162,8 +162,7 @@ impl Vault {
         let state = self.keys.state(&[id]).await.pop().unwrap_or(Ok(KeyState::None))?;
         match state {
             KeyState::Live { generations, .. } if generations.iter().any(|(_, from)| *from <= head) => {
-                let reason = "the id has a data key that was made before this event, and no mark: it was taken away, or the event was not written through the keys";
-                Err(JournalError::corrupt(id, head, reason))
+                Err(JournalError::corrupt(id, head, NO_MARK))
             }
             _ => Ok(()),
         }
@@ -174,6 +173,9 @@ impl Vault {
         Deletions::read(&*self.records, &self.chain, id).await
     }
 }
+
+const FOREIGN_MARK: &str = "the id's mark is not that of this event: events behind it were cut off, it was not written through the keys, or the mark was changed or put back";
+const NO_MARK: &str = "the id has a data key that was made before this event, and no mark: it was taken away, or the event was not written through the keys";
 
 /// As callers see it: the mark is ours.
 fn unmarked(head: Head) -> Head {

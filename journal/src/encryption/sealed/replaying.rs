@@ -462,6 +462,6 @@ impl Iterator for Items {
 
 /// So many are opened while the one before is taken.
 const RUNS_AHEAD: usize = 4;
-const NOT_DELETED_BY_US: &str =
+pub(super) const NOT_DELETED_BY_US: &str =
     "the events up to this one are gone, and no record says that they were deleted: they were cut off";
-const NOT_THE_NEWEST: &str = "it is not the event that the id's mark is about: it was changed, or an older one was put back in its place";
+pub(super) const NOT_THE_NEWEST: &str = "it is not the event that the id's mark is about: it was changed, or an older one was put back in its place";
