@@ -16,6 +16,7 @@ mod rewriting;
 mod standing;
 mod sweep;
 mod target;
+mod waiting;
 
 pub use counts::{FormCounts, LeftAlone, RewriteReport};
 pub use error::RewriteError;

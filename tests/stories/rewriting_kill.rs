@@ -132,6 +132,10 @@ impl Life {
             self.kills += 1;
             let versions: BTreeSet<u32> =
                 stored::events(&self.file).iter().map(|event| event.version).collect();
+            assert!(
+                !versions.contains(&1),
+                "what leaves and what is held are not everything that can be written"
+            );
             self.halves += u32::from(versions.len() > 1);
             if random.random_range(0..3) == 0 {
                 self.kill(service);

@@ -8,13 +8,14 @@ use futures::future::{Either, select};
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 
+use super::waiting::Waiting;
 use super::{RewriteError, RewriteReport, RewriteSettings, Rewriter, Sweep, Target};
 use crate::{Announcement, Form, Member, MemberError, VersionRecords, VersionTable};
 
 /// Rewrites a journal in place while others use it, and says in the journal's records what is stored afterwards.
 ///
 /// ```text
-/// register, holding down what the target does not read ─→ wait until nobody stands against it
+/// register ─→ wait until nobody stands against it ─→ end the marks of one that was killed ─→ hold down what the target does not read
 ///   ─→ mark the forms that leave: nobody writes them any more ─→ wait until nobody may still write one
 ///   ─→ sweep ─→ look at everything, compare ─→ forms that are gone: stored no more; forms that remain: let be written again
 /// ```
@@ -114,7 +115,7 @@ impl Rewriting {
         progress: &(dyn Fn(u64) + Send + Sync),
         waits: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<Rewrote, RewriteError> {
-        let member = self.enter().await?;
+        let member = self.enter(false).await?;
         let lease = self.lease;
         let member = Arc::new(Mutex::new(Registered { until: Instant::now() + lease, member }));
         let rewritten = {
@@ -177,10 +178,10 @@ impl Rewriting {
         Ok(Rewrote { done, found, gone, left })
     }
 
-    /// Registers as one that hosts nothing, and holds everything down that the target does not read.
-    async fn enter(&self) -> Result<Member, RewriteError> {
+    /// Registers as one that hosts nothing, and may hold everything down that the target does not read.
+    async fn enter(&self, holds: bool) -> Result<Member, RewriteError> {
         let mut announcement = Announcement::new(NAME);
-        for (_, manifest) in self.manifests() {
+        for (_, manifest) in self.manifests().into_iter().filter(|_| holds) {
             if let Some(highest) = self.target.highest(&manifest).filter(|highest| *highest < u32::MAX) {
                 announcement.hold(manifest, highest);
             }
@@ -195,33 +196,35 @@ impl Rewriting {
         shared: &Mutex<Registered>,
         waits: &(dyn Fn(&str) + Send + Sync),
     ) -> Result<BTreeSet<Form>, RewriteError> {
-        let (began, mut said) = (Instant::now(), BTreeSet::new());
-        loop {
-            let error = match self.try_to_begin(shared).await {
-                Ok(leaving) => return Ok(leaving),
-                Err(
-                    error @ (RewriteError::InTheWay { .. }
-                    | RewriteError::Refused { .. }
-                    | RewriteError::Hosted { .. }
-                    | RewriteError::Member(MemberError::Refused { .. })),
-                ) => error,
-                Err(error) => return Err(error),
-            };
-            if began.elapsed() >= self.wait {
-                return Err(match error {
-                    RewriteError::Member(MemberError::Refused { form, reason }) => {
-                        RewriteError::InTheWay { form, reason }
-                    }
-                    error => error,
-                });
-            }
-            let sentence = error.to_string();
-            if !said.contains(&sentence) {
-                waits(&sentence);
-                said.insert(sentence);
-            }
-            sleep(PAUSE).await;
+        let mut waiting = Waiting::new(self.wait, waits);
+        while let Err(error) = self.clear_the_way(shared).await {
+            waiting.wait_or_give_up(error).await?;
         }
+        // Only now: what an earlier one has marked and what is held here could be everything that somebody can write.
+        let holding = self.enter(true).await?;
+        let began = Instant::now();
+        {
+            let mut registered = shared.lock().await;
+            let before = std::mem::replace(&mut registered.member, holding);
+            registered.until = began + self.lease;
+            before.leave().await?;
+        }
+        loop {
+            match self.try_to_begin(shared).await {
+                Ok(leaving) => return Ok(leaving),
+                Err(error) => waiting.wait_or_give_up(error).await?,
+            }
+        }
+    }
+
+    /// Ends the marks of an earlier one, when nobody stands against this one.
+    async fn clear_the_way(&self, shared: &Mutex<Registered>) -> Result<(), RewriteError> {
+        let mut registered = shared.lock().await;
+        registered.renew(self.lease).await?;
+        let member = &mut registered.member;
+        self.in_the_way(member.table(), Some(member.id()))?;
+        let marked = self.marked(member.table())?;
+        Ok(member.cancel_leaving(&marked).await?)
     }
 
     async fn try_to_begin(&self, shared: &Mutex<Registered>) -> Result<BTreeSet<Form>, RewriteError> {
@@ -229,13 +232,13 @@ impl Rewriting {
         registered.renew(self.lease).await?;
         let member = &mut registered.member;
         self.in_the_way(member.table(), Some(member.id()))?;
-        let kept = self.marked(member.table())?;
-        member.cancel_leaving(&kept).await?;
+        let mut leaving = self.stored(member.table(), false);
         loop {
-            let leaving = self.stored(member.table(), false);
             member.begin_leaving(&Vec::from_iter(leaving.iter().cloned())).await?;
             // Somebody may have stored another one before it saw that it is held.
-            if self.stored(member.table(), false) == leaving {
+            let marked = leaving.len();
+            leaving.extend(self.stored(member.table(), false));
+            if leaving.len() == marked {
                 return Ok(leaving);
             }
         }
@@ -389,4 +392,3 @@ const NAME: &str = "annals migrate rewrite";
 const WAIT: Duration = Duration::from_secs(45);
 const LEASE: Duration = Duration::from_secs(6);
 const RENEWALS: u32 = 3;
-const PAUSE: Duration = Duration::from_millis(200);
