@@ -68,6 +68,8 @@ pub const DELETIONS: &str = "annals_journal_deletions";
 pub const KEY_REFUSALS: &str = "annals_keys_refusals";
 /// Data keys that a rotation rewrapped.
 pub const REWRAPPED_KEYS: &str = "annals_keys_rewrapped";
+/// Events and snapshots that a rekeying or an encrypting sealed anew.
+pub const RESEALED: &str = "annals_keys_resealed";
 /// Span around one commit.
 pub const PERSIST_SPAN: &str = "annals.persist";
 

@@ -7,6 +7,7 @@
 //!  └───────────┴───────────┴──────────────────────────┴─────────┘        its generation is the snapshot's `key_id`
 //! ```
 
+mod again;
 mod context;
 
 use std::fmt;
@@ -87,7 +88,24 @@ impl SealedSnapshots {
         }
     }
 
+    /// Opens a snapshot. One whose key is gone is read again: a rekeying may have sealed it under another since it was read.
     async fn open(&self, mut snapshot: Snapshot) -> Result<Snapshot, SnapshotError> {
+        loop {
+            let (generation, seq_nr) = (snapshot.key_id, snapshot.seq_nr);
+            let id = snapshot.persistence_id.clone();
+            let unreadable = match self.open_as_read(snapshot).await {
+                Err(error @ SnapshotError::Corrupt { .. }) => error,
+                opened => return opened,
+            };
+            snapshot = match self.inner.load(&id, seq_nr).await? {
+                // Generations only rise, so this ends.
+                Some(now) if now.seq_nr == seq_nr && now.key_id > generation => now,
+                _ => return Err(unreadable),
+            };
+        }
+    }
+
+    async fn open_as_read(&self, mut snapshot: Snapshot) -> Result<Snapshot, SnapshotError> {
         let (id, seq_nr) = (snapshot.persistence_id.clone(), snapshot.seq_nr);
         let corrupt = |reason: &str| SnapshotError::corrupt(&id, seq_nr, reason);
         let Some(number) = snapshot.key_id.take() else {
@@ -128,6 +146,16 @@ impl SealedSnapshots {
         })
     }
 
+    /// Whether the id has a newer generation than this one.
+    async fn is_outdated(&self, id: &PersistenceId, used: Option<KeyId>) -> Result<bool, JournalError> {
+        Ok(match one(self.keys.state(&[id]).await)? {
+            KeyState::Live { generations, .. } => {
+                generations.last().is_some_and(|(newest, _)| Some(*newest) > used)
+            }
+            _ => false,
+        })
+    }
+
     /// Whether the id's keys are there, and this is none of them.
     async fn is_no_generation(&self, id: &PersistenceId, number: KeyId) -> bool {
         match one(self.keys.state(&[id]).await) {
@@ -140,15 +168,25 @@ impl SealedSnapshots {
 
 #[async_trait]
 impl SnapshotStore for SealedSnapshots {
-    async fn save(&self, mut snapshot: Snapshot) -> Result<(), SnapshotError> {
+    async fn save(&self, snapshot: Snapshot) -> Result<(), SnapshotError> {
         snapshot.check(self.max_payload_bytes())?;
         let (id, seq_nr) = (snapshot.persistence_id.clone(), snapshot.seq_nr);
         if snapshot.key_id.is_some() {
             let reason = "it has a key id already: a store that seals takes states in the clear".to_owned();
             return Err(SnapshotError::Rejected { persistence_id: id, seq_nr, reason });
         }
-        self.seal(&mut snapshot).await.map_err(|error| of_snapshot(&id, seq_nr, error))?;
-        self.inner.save(snapshot).await
+        loop {
+            let mut sealed = snapshot.clone();
+            self.seal(&mut sealed).await.map_err(|error| of_snapshot(&id, seq_nr, error))?;
+            let generation = sealed.key_id;
+            self.inner.save(sealed).await?;
+            // A rekeying that began meanwhile may have looked at the id's snapshots already, and is about to destroy this key: events are
+            // deleted because of what is answered here.
+            if !self.is_outdated(&id, generation).await.map_err(|error| of_snapshot(&id, seq_nr, error))? {
+                return Ok(());
+            }
+            self.keys.forget(&id);
+        }
     }
 
     async fn load(&self, id: &PersistenceId, at_most: SeqNr) -> Result<Option<Snapshot>, SnapshotError> {

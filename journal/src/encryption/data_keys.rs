@@ -47,6 +47,12 @@ impl Shared {
         }
     }
 
+    /// Keeps a scope's keys, unless they were forgotten since the note was taken, or newer ones are known.
+    fn keep(&self, scope: Scope, note: Note, opened: Arc<Opened>) {
+        let revision = opened.revision;
+        self.cache.keep(scope, note, opened, |known| known.revision > revision);
+    }
+
     /// Reads again which master key is active.
     pub(super) async fn read_active(&self) -> Result<Active, JournalError> {
         let active = self.store.active().await?.ok_or_else(|| {
@@ -232,7 +238,7 @@ impl DataKeys {
                     Ok(Verdict::Set(revision)) => {
                         made.revision = revision;
                         answers[n] = made.keys.last().cloned().map(Ok);
-                        self.shared.cache.keep(wanted[n].0.into(), note, Arc::new(made));
+                        self.shared.keep(wanted[n].0.into(), note, Arc::new(made));
                     }
                     // Somebody else made one: the next round reads it.
                     Ok(Verdict::Changed { .. }) => {}
@@ -366,7 +372,7 @@ impl DataKeys {
             keys.push(data_key(&scope, generation, &key.map_err(|error| error.into_journal(id.as_str()))?));
         }
         let opened = Arc::new(Opened { record, revision, keys });
-        self.shared.cache.keep(scope, note, opened.clone());
+        self.shared.keep(scope, note, opened.clone());
         Ok(opened)
     }
 

@@ -16,9 +16,9 @@ use super::erasure_log::{ErasureLog, ErasureLogError};
 use super::key_records::{Generation, KeyRecord as _, ScopeKeys, scope_key};
 use super::key_store::{ATTEMPTS, busy, no_answer};
 use super::life::Life;
+use super::takeover::take_over;
 use crate::{
-    Epoch, Journal, JournalError, JournalExt as _, KeyId, PersistenceId, RecordChange, Records, Revision,
-    SeqNr, Timestamp, Token, Verdict,
+    Journal, JournalError, KeyId, PersistenceId, RecordChange, Records, Revision, SeqNr, Timestamp, Verdict,
 };
 
 /// Destroys data keys of a journal on purpose. No master key is needed.
@@ -220,32 +220,13 @@ impl Eraser {
                 return Ok(());
             }
             // Before the keys are gone: an owner that has them in memory may seal until it is superseded.
-            self.claim(id).await?;
+            take_over(&*self.journal, id).await?;
             record.generations = live;
             if self.set(id, Some(revision), &record).await? {
                 return Ok(());
             }
         }
         Err(busy(&scope_key(id.as_str())?).into())
-    }
-
-    /// Takes the id from whoever has it. Owners of the same epoch recover and go on; so nobody is fenced.
-    async fn claim(&self, id: &PersistenceId) -> Result<(), JournalError> {
-        for _ in 0..ATTEMPTS {
-            let head = self.journal.head(id).await?;
-            if head.token == Token::NONE {
-                return Ok(());
-            }
-            // A jump that nobody else makes: equal tokens do not supersede each other.
-            let jump = 1 + u64::from(rand::random::<u32>());
-            let epoch: Epoch = head.token.epoch;
-            let token = Token::new(epoch, head.token.activation.saturating_add(jump));
-            match self.journal.claim(id, token).await {
-                Err(JournalError::Superseded { .. } | JournalError::Fenced { .. }) => {}
-                claimed => return claimed.map(drop),
-            }
-        }
-        Err(JournalError::Unavailable { reason: format!("{id} is claimed again and again"), source: None })
     }
 
     /// Checks that there is nothing that destroying the key would leave readable.

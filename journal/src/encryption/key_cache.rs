@@ -40,9 +40,10 @@ impl<V: Clone> KeyCache<V> {
         Note(*self.part(scope).lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn keep(&self, scope: Scope, note: Note, value: V) {
+    /// Keeps what was read after a note was taken, unless what is kept already is newer.
+    pub(super) fn keep(&self, scope: Scope, note: Note, value: V, is_newer: impl FnOnce(&V) -> bool) {
         let forgotten = self.part(scope.as_str()).lock().unwrap_or_else(PoisonError::into_inner);
-        if *forgotten == note.0 {
+        if *forgotten == note.0 && !self.kept.get(scope.as_str()).is_some_and(|kept| is_newer(&kept)) {
             self.kept.insert(scope, value);
         }
     }
@@ -80,10 +81,12 @@ mod tests {
         let cache = KeyCache::new(8);
         let (before, scope) = (cache.note("account|a"), Scope::from("account|a"));
         cache.forget("account|a");
-        cache.keep(scope.clone(), before, "old");
+        cache.keep(scope.clone(), before, "old", |_| false);
         assert_eq!(cache.get("account|a"), None);
         let after = cache.note("account|a");
-        cache.keep(scope, after, "new");
+        cache.keep(scope.clone(), after, "new", |_| false);
+        assert_eq!(cache.get("account|a"), Some("new"));
+        cache.keep(scope, after, "late", |kept| *kept == "new");
         assert_eq!(cache.get("account|a"), Some("new"));
         cache.forget("account|a");
         assert_eq!(cache.get("account|a"), None);

@@ -128,6 +128,9 @@ pub(super) struct Generation {
     pub(super) master: u32,
     #[prost(bytes = "bytes", tag = "4")]
     pub(super) wrapped: Bytes,
+    /// The incident for which a rekeying made it; empty: it was made to seal with it.
+    #[prost(string, tag = "5")]
+    pub(super) rekeyed_for: String,
 }
 
 impl ScopeKeys {

@@ -177,7 +177,13 @@ impl KeyStore {
             .wrap(under, of, key)
             .await
             .map_err(|error| KeysError::MasterKey { what: scope.to_string(), error })?;
-        Ok(Generation { number, from_seq: from_seq.get(), master: under.0, wrapped })
+        Ok(Generation {
+            number,
+            from_seq: from_seq.get(),
+            master: under.0,
+            wrapped,
+            rekeyed_for: String::new(),
+        })
     }
 
     /// Opens a generation of a scope's key.

@@ -1,16 +1,15 @@
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use metrics::Counter;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
 use super::key_records::{
     ChainKey, KeyRecord as _, MasterKeyUse, SCOPE_PREFIX, ScopeKeys, chain_record, master_key,
 };
 use super::key_store::{ATTEMPTS, Active, KeyStore, busy, no_answer};
+use super::pace::Pace;
 use super::rewrap::Rewrapped;
 use super::{DataKeys, KeysError, MasterKeyId};
 use crate::telemetry::REWRAPPED_KEYS;
@@ -386,31 +385,6 @@ async fn rewrap(
 ) -> Result<Option<Rewrapped>, KeysError> {
     let (keys, _) = ScopeKeys::read(key, record)?;
     store.rewrap_scope(key, keys, to).await
-}
-
-/// Spreads what is done over time.
-#[derive(Debug)]
-struct Pace {
-    each: Duration,
-    next: Mutex<Option<Instant>>,
-}
-
-impl Pace {
-    fn new(rate: NonZeroU32) -> Self {
-        Self { each: Duration::from_secs(1) / rate.get(), next: Mutex::new(None) }
-    }
-
-    /// Waits until this many more may be done.
-    async fn wait(&self, count: u64) {
-        let takes = self.each.saturating_mul(u32::try_from(count).unwrap_or(u32::MAX));
-        let at = {
-            let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
-            let at = next.map_or_else(Instant::now, |next| next.max(Instant::now()));
-            *next = Some(at + takes);
-            at
-        };
-        tokio::time::sleep_until(at).await;
-    }
 }
 
 const ASKED_AT_ONCE: usize = 32;

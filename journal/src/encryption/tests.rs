@@ -1,7 +1,10 @@
 //! Data keys in a store that others change at the same time.
 
+mod crashing;
 mod data_keys;
+mod encrypting;
 mod erasure;
+mod rekeying;
 mod rotating;
 mod sample;
 mod sources;

@@ -2,6 +2,7 @@
 #![cfg(feature = "encryption")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod again;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod golden;

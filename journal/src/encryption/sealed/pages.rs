@@ -37,6 +37,28 @@ impl Vault {
         }
     }
 
+    /// What was read some time ago.
+    #[cfg(test)]
+    pub(in crate::encryption) async fn opened(
+        &self,
+        items: Vec<PageItem>,
+    ) -> Result<Vec<PageItem>, JournalError> {
+        let reading = Reading::Slices(SliceRange::ALL);
+        let mut opening = Opening { vault: self, reading, items: Vec::new(), erased: HashMap::new() };
+        opening.open(items).await?;
+        Ok(opening.items)
+    }
+
+    /// Checks an event that was read in the clear; one that may not be so is read again: it may have been sealed in its place since.
+    async fn plain_or_sealed(&self, event: StoredEvent) -> Result<Read, JournalError> {
+        if event.envelope.key_id.is_some() {
+            return Ok(Read::Sealed(event));
+        }
+        let (id, seq_nr) = (&event.envelope.persistence_id, event.envelope.seq_nr);
+        let Err(error) = self.check_plain(id, seq_nr).await else { return Ok(Read::Plain(event)) };
+        self.sealed_since(id, seq_nr).await?.map(Read::Sealed).ok_or(error)
+    }
+
     /// Has the keys of a page in memory; those that are missing are read together.
     async fn fetch_keys_of(&self, items: &[PageItem]) {
         let sealed = |item: &PageItem| match item {
@@ -58,6 +80,12 @@ impl Vault {
             drop(self.keys.to_open(&wanted).await);
         }
     }
+}
+
+/// How an event stands there.
+enum Read {
+    Plain(StoredEvent),
+    Sealed(StoredEvent),
 }
 
 /// A page while its events are opened.
@@ -84,25 +112,25 @@ impl Opening<'_> {
     }
 
     async fn event(&mut self, event: StoredEvent, context: &mut Vec<u8>) -> Result<(), JournalError> {
-        let StoredEvent { offset, envelope, bytes } = event;
-        let envelope = match envelope.key_id {
-            None => {
-                self.vault.check_plain(&envelope.persistence_id, envelope.seq_nr).await?;
-                envelope
+        let event = match self.vault.plain_or_sealed(event).await? {
+            Read::Sealed(event) => event,
+            Read::Plain(event) => {
+                self.items.push(PageItem::Event(event));
+                return Ok(());
             }
-            Some(key) => match self.vault.key_to_open(&envelope.persistence_id, key).await {
-                Ok(key) => {
-                    let record = events::record(&envelope)?;
-                    events::open(&key, envelope, &record, context)?
-                }
-                Err(JournalError::Erased { .. }) => {
-                    return self.erased(offset, envelope.persistence_id, envelope.seq_nr).await;
-                }
-                Err(error) => return Err(error),
-            },
         };
-        self.items.push(PageItem::Event(StoredEvent { offset, envelope, bytes }));
-        Ok(())
+        let (offset, seq_nr) = (event.offset, event.envelope.seq_nr);
+        let id = event.envelope.persistence_id.clone();
+        match self.vault.with_key(event).await {
+            Ok((StoredEvent { offset, envelope, bytes }, key)) => {
+                let record = events::record(&envelope)?;
+                let envelope = events::open(&key, envelope, &record, context)?;
+                self.items.push(PageItem::Event(StoredEvent { offset, envelope, bytes }));
+                Ok(())
+            }
+            Err(JournalError::Erased { .. }) => self.erased(offset, id, seq_nr).await,
+            Err(error) => Err(error),
+        }
     }
 
     async fn erased(

@@ -2,7 +2,8 @@ use futures::StreamExt as _;
 
 use super::record::Links;
 use super::{Vault, events};
-use crate::{Envelope, JournalError, PersistenceId, ReplayRange, Replayed, SeqNr};
+use crate::encryption::KeyState;
+use crate::{Envelope, JournalError, Mark, PersistenceId, ReplayRange, Replayed, SeqNr};
 
 impl Vault {
     /// Checks that a plain event may be one: nothing of its id was sealed before it.
@@ -17,7 +18,12 @@ impl Vault {
         if seq_nr <= known.known().plain_to {
             return Ok(());
         }
-        if self.stored(id).await?.newest.is_none() {
+        if !self.may_be_plain(id, seq_nr).await? {
+            return Err(JournalError::corrupt(id, seq_nr, BEHIND_SEALED));
+        }
+        let stored = self.stored(id).await?;
+        // Encrypting begins with the mark of a head that is plain.
+        if stored.newest.is_none_or(|newest| newest == self.begins(id, stored.head.seq_nr)) {
             return Ok(());
         }
         // The first sealed event says how many plain ones it was written behind.
@@ -36,6 +42,29 @@ impl Vault {
             }
         }
         Err(JournalError::corrupt(id, seq_nr, BEHIND_SEALED))
+    }
+
+    /// Whether an event is older than all that its id's key sealed when it was written; nothing is any more, once the id was encrypted. This
+    /// is authenticated with the key.
+    pub(super) async fn may_be_plain(&self, id: &PersistenceId, seq_nr: SeqNr) -> Result<bool, JournalError> {
+        Ok(match self.keys.state(&[id]).await.pop().unwrap_or(Ok(KeyState::None))? {
+            KeyState::None => true,
+            KeyState::Live { generations, erased_to: None, .. } => {
+                generations.first().is_none_or(|(_, first)| seq_nr < *first)
+            }
+            // All that an erased life had was sealed.
+            KeyState::Live { .. } | KeyState::Erased { .. } => false,
+        })
+    }
+
+    /// Whether an event is gone, with its place in the chain.
+    pub(super) async fn is_deleted(&self, id: &PersistenceId, seq_nr: SeqNr) -> Result<bool, JournalError> {
+        Ok(self.stored(id).await?.head.deleted_to >= seq_nr)
+    }
+
+    /// The mark of an id whose events are all plain, or were when they were written.
+    pub(in crate::encryption) fn plain_mark(&self, id: &PersistenceId, head: SeqNr) -> Mark {
+        self.chain.mark(id, head, &self.begins(id, head))
     }
 
     /// Checks that an event is the first sealed one of its id.

@@ -84,10 +84,19 @@ enum Items {
     Events(vec::IntoIter<StoredEvent>),
 }
 
+/// A sealed event, and whether it opens.
+#[allow(clippy::large_enum_variant, reason = "nearly all open")]
+enum WithKey {
+    Opens(StoredEvent, Arc<DataKey>),
+    Erased(StoredEvent),
+}
+
 /// What the next event must build on.
 #[derive(Debug, Clone, Copy)]
 enum Before {
     Plain(Links),
+    /// Deleted when it was plain; or nothing is before it.
+    Gone(Links),
     Sealed(Links),
     /// It was deleted while we read.
     Deleted,
@@ -106,7 +115,7 @@ impl Replay {
         let more = u64::from(from < asked.from);
         let range = ReplayRange { from, limit: asked.limit.saturating_add(more), ..asked.clone() };
         let items = vault.inner.replay(range);
-        let before = Before::Plain(Links::only(vault.begins(id, SeqNr::ZERO)));
+        let before = Before::Gone(Links::only(vault.begins(id, SeqNr::ZERO)));
         let (seen, left) = (from.previous(), asked.limit);
         Ok(Self {
             vault,
@@ -160,7 +169,7 @@ impl Replay {
                 Some(Ahead::Run(run)) => match self.before {
                     Before::Sealed(before) => self.opened(run.open(before)).await?,
                     // What stands between is looked at by itself.
-                    Before::Plain(_) | Before::Deleted => {
+                    Before::Plain(_) | Before::Gone(_) | Before::Deleted => {
                         self.one_by_one(run.into_events());
                         None
                     }
@@ -309,28 +318,30 @@ impl Replay {
     }
 
     async fn open(&mut self, event: StoredEvent) -> Result<Replayed, JournalError> {
-        let StoredEvent { offset, envelope, bytes } = event;
-        let envelope = match envelope.key_id {
-            None => {
-                self.check_plain(&envelope)?;
-                envelope
-            }
-            Some(key) => {
-                let record = events::record(&envelope)?;
-                let key = match self.key(key).await {
-                    Ok(key) => Some(key),
-                    // Its place in the chain is checked all the same.
-                    Err(JournalError::Erased { .. }) => None,
-                    Err(error) => return Err(error),
-                };
-                self.check_follows(&envelope, &record).await?;
-                self.before = Before::Sealed(record.links);
-                let Some(key) = key else {
-                    return Ok(Replayed::Erased { from: envelope.seq_nr, to: envelope.seq_nr });
-                };
-                events::open_within(&key, envelope, &record, &self.context)?
-            }
+        let event = match event.envelope.key_id {
+            Some(_) => event,
+            None => match self.check_plain(&event.envelope).await {
+                Ok(()) => return Ok(Replayed::Event(event)),
+                // It may have been sealed in its place since it was read.
+                Err(error) => {
+                    let (id, seq_nr) = (&self.asked.persistence_id, event.envelope.seq_nr);
+                    self.vault.sealed_since(id, seq_nr).await?.ok_or(error)?
+                }
+            },
         };
+        let (event, key) = match self.with_key(event).await? {
+            WithKey::Opens(event, key) => (event, Some(key)),
+            // Its place in the chain is checked all the same.
+            WithKey::Erased(event) => (event, None),
+        };
+        let StoredEvent { offset, envelope, bytes } = event;
+        let record = events::record(&envelope)?;
+        self.check_follows(&envelope, &record, key.as_deref()).await?;
+        self.before = Before::Sealed(record.links);
+        let Some(key) = key else {
+            return Ok(Replayed::Erased { from: envelope.seq_nr, to: envelope.seq_nr });
+        };
+        let envelope = events::open_within(&key, envelope, &record, &self.context)?;
         Ok(Replayed::Event(StoredEvent { offset, envelope, bytes }))
     }
 
@@ -342,32 +353,65 @@ impl Replay {
         Ok(self.key.insert(key).clone())
     }
 
-    fn check_plain(&mut self, event: &Envelope) -> Result<(), JournalError> {
+    async fn with_key(&mut self, event: StoredEvent) -> Result<WithKey, JournalError> {
+        if let Some(key) = self.key.as_ref().filter(|key| Some(key.id()) == event.envelope.key_id) {
+            return Ok(WithKey::Opens(event, key.clone()));
+        }
+        match self.vault.with_key(event.clone()).await {
+            Ok((event, key)) => Ok(WithKey::Opens(event, self.key.insert(key).clone())),
+            Err(JournalError::Erased { .. }) => Ok(WithKey::Erased(event)),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn check_plain(&mut self, event: &Envelope) -> Result<(), JournalError> {
+        let (id, seq_nr) = (&event.persistence_id, event.seq_nr);
         if self.vault.options.refuse_plaintext {
             return Err(events::corrupt(event, REFUSED));
         }
-        if matches!(self.before, Before::Sealed(_)) {
+        // Encrypting seals in its place what is in the clear: then one before it is sealed already.
+        if matches!(self.before, Before::Sealed(_)) && !self.vault.may_be_plain(id, seq_nr).await? {
             return Err(events::corrupt(event, BEHIND_SEALED));
         }
-        self.before = Before::Plain(self.vault.plain_links(&event.persistence_id, event.seq_nr));
+        self.before = Before::Plain(self.vault.plain_links(id, seq_nr));
         Ok(())
     }
 
-    async fn check_follows(&mut self, event: &Envelope, record: &Record) -> Result<(), JournalError> {
+    async fn check_follows(
+        &mut self,
+        event: &Envelope,
+        record: &Record,
+        key: Option<&DataKey>,
+    ) -> Result<(), JournalError> {
         let (id, before) = (&self.asked.persistence_id, event.seq_nr.previous());
         let chain = &self.vault.chain;
-        if let Before::Plain(links) | Before::Sealed(links) = self.before
+        let may_be_plain = key.is_none_or(|key| before < key.from_seq());
+        if let Before::Plain(links) | Before::Gone(links) | Before::Sealed(links) = self.before
+            && (may_be_plain || !matches!(self.before, Before::Plain(_)))
             && events::follows(chain, &links, event, record, &mut self.context)
         {
-            if matches!(self.before, Before::Plain(_)) && before > SeqNr::ZERO {
-                let known = self.vault.ids.id(id);
-                let mut known = known.known();
-                known.plain_to = known.plain_to.max(before);
+            match self.before {
+                Before::Plain(_) => {
+                    let known = self.vault.ids.id(id);
+                    let mut known = known.known();
+                    known.plain_to = known.plain_to.max(before);
+                }
+                // The id was encrypted.
+                Before::Gone(_) => {
+                    if let Some(known) = self.vault.ids.get(id) {
+                        let mut known = known.known();
+                        known.plain_to = known.plain_to.min(before);
+                    }
+                }
+                Before::Sealed(_) | Before::Deleted => {}
             }
             return Ok(());
         }
         // Somebody may have put a new seal in the place of the one before, or have deleted it, since we read it.
         if let Some(links) = self.vault.links_at(id, before).await?
+            && (may_be_plain
+                || links != self.vault.plain_links(id, before)
+                || self.vault.is_deleted(id, before).await?)
             && events::follows(chain, &links, event, record, &mut self.context)
         {
             return Ok(());
@@ -385,15 +429,16 @@ impl Replay {
         let id = &self.asked.persistence_id;
         let plain = self.vault.plain_links(id, to);
         if self.stored.newest.is_none() {
-            return Ok(Before::Plain(plain));
+            return Ok(Before::Gone(plain));
         }
         let deletions = self.vault.deletions(id).await?;
         match deletions.at(to) {
-            Some(links) if links == plain => Ok(Before::Plain(plain)),
+            Some(links) if links == plain => Ok(Before::Gone(plain)),
             Some(links) => Ok(Before::Sealed(links)),
             None if deletions.allow(to) => Ok(Before::Deleted),
             // Plain events that were deleted before anything was sealed.
-            None if to < self.stored.head.seq_nr => Ok(Before::Plain(plain)),
+            None if to < self.stored.head.seq_nr => Ok(Before::Gone(plain)),
+            None if self.stored.newest == Some(plain.link) => Ok(Before::Gone(plain)),
             None => Err(JournalError::corrupt(id, to, NOT_DELETED_BY_US)),
         }
     }
@@ -412,7 +457,12 @@ impl Replay {
                 return Ok(());
             }
             let right = match (self.before, self.stored.newest) {
-                (Before::Plain(_), newest) => newest.is_none(),
+                (Before::Plain(_) | Before::Gone(_), None) => true,
+                // Encrypting begins with the mark of a head that is plain, and ends where nothing may be.
+                (Before::Plain(links) | Before::Gone(links), Some(newest)) => {
+                    let id = &self.asked.persistence_id;
+                    links.link == newest && self.vault.may_be_plain(id, seq_nr).await?
+                }
                 (Before::Sealed(links), Some(newest)) => links.link == newest || *links.out() == newest,
                 (Before::Sealed(_), None) | (Before::Deleted, _) => false,
             };
