@@ -63,7 +63,7 @@ impl Selection {
 }
 
 /// Whether somebody has ever claimed or written an id.
-async fn is_known(journal: &dyn Journal, id: &PersistenceId) -> Result<bool, JournalError> {
+pub(crate) async fn is_known(journal: &dyn Journal, id: &PersistenceId) -> Result<bool, JournalError> {
     Ok(journal.head(id).await? != annals_journal::Head::EMPTY)
 }
 

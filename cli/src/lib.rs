@@ -1,6 +1,6 @@
 //! The command line of Annals: `annals inspect`, `events`, `export`, `import`, `verify`, `keys generate`,
-//! `keys rotate`, `keys status`, `keys erase`, `keys allow`, `schema`, `schema hold|release`, `migrate legacy`,
-//! `migrate copy`, `migrate rewrite`.
+//! `keys rotate`, `keys rekey`, `keys encrypt`, `keys status`, `keys erase`, `keys allow`, `schema`, `schema hold|release`,
+//! `migrate legacy`, `migrate copy`, `migrate rewrite`.
 //!
 //! Rewriting needs an application's own steps between versions, so an application's own command line takes it in: [`Migrate`], which
 //! [`migrate()`] performs.

@@ -58,6 +58,16 @@ pub(crate) const ALL: &[Search] = &[
         test: "after_kills_of_erasures_and_owners_nothing_is_unreadable_but_what_was_erased",
     },
     Search {
+        name: "keys: a rekeying and accounts that count, killed at any moment",
+        file: "cli/tests/resealing_kill/main.rs",
+        test: "after_kills_of_rekeyings_and_owners_nothing_is_under_the_old_key",
+    },
+    Search {
+        name: "keys: an encrypting and accounts that count, killed at any moment",
+        file: "cli/tests/resealing_kill/main.rs",
+        test: "after_kills_of_encryptings_and_owners_nothing_is_in_the_clear",
+    },
+    Search {
         name: "cli: a copy of a journal that is killed while owners write",
         file: "cli/tests/cli/copying_kill.rs",
         test: "a_copy_that_is_killed_at_any_moment_hands_over_everything",

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::bank::pruned_bank;
 use crate::sealed_bank::keyed;
+use crate::{encrypting, rekeying};
 
 /// The page tells of what can be run: every block of `sh` is, in the order of the page, in one directory with a `bank.db`.
 #[test]
@@ -20,25 +21,54 @@ fn every_command_of_the_page_runs() {
     }
 }
 
-/// The blocks of the runbook, in a directory with a `ring.json` and a `bank.db` whose data keys it wraps.
+/// The blocks of a runbook.
+fn runbook(section: &str) -> Vec<&'static str> {
+    let page = include_str!("../../../docs/security.md");
+    let section = page.split(&format!("\n## {section}\n")).nth(1).and_then(|rest| rest.split("\n## ").next());
+    section.unwrap().split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect()
+}
+
+/// Runs them all; answers what each said.
+fn follow(directory: &Path, section: &str) -> Vec<String> {
+    let run = |block| {
+        let (done, said) = shell(directory, block);
+        assert!(done, "{block}\n{said}");
+        said
+    };
+    runbook(section).into_iter().map(run).collect()
+}
+
 #[test]
 fn the_runbook_of_a_rotation_runs_and_ends_with_what_it_says() {
     let home = tempfile::tempdir().unwrap();
     assert!(shell(home.path(), "annals keys generate ring.json").0);
     keyed(home.path(), "file:ring.json", 20);
-    let page = include_str!("../../../docs/security.md");
-    let section = page.split("\n## Rotation\n").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
-    let blocks: Vec<&str> =
-        section.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
-    assert_eq!(blocks.len(), 3);
-    let mut last = String::new();
-    for block in blocks {
-        let (done, said) = shell(home.path(), block);
-        assert!(done, "{block}\n{said}");
-        last = said;
-    }
-    assert!(last.contains("20 data keys rewrapped"), "{last}");
-    assert!(last.contains("no longer used by anything: master key 1"), "{last}");
+    let said = follow(home.path(), "Rotation");
+    assert_eq!(said.len(), 3);
+    assert!(said[2].contains("20 data keys rewrapped"), "{said:?}");
+    assert!(said[2].contains("no longer used by anything: master key 1"), "{said:?}");
+}
+
+#[test]
+fn the_runbook_of_a_leak_runs_and_ends_with_what_it_says() {
+    let home = tempfile::tempdir().unwrap();
+    rekeying::sealed(home.path());
+    let said = follow(home.path(), "A data key that leaked");
+    assert_eq!(said.len(), 2);
+    assert!(said[0].contains("2 of 2 ids have a new key, 11 events and "), "{said:?}");
+    assert!(said[1].contains("0 of 2 ids have a new key"), "{said:?}");
+    assert!(said[1].contains("the file was written anew"), "{said:?}");
+}
+
+#[test]
+fn the_runbook_of_encrypting_runs_and_ends_with_what_it_says() {
+    let home = tempfile::tempdir().unwrap();
+    encrypting::plain(home.path());
+    let said = follow(home.path(), "Encrypting what is there");
+    assert_eq!(said.len(), 2);
+    assert!(said[0].contains("2 of 2 ids had something in the clear: 11 events and "), "{said:?}");
+    assert!(said[1].contains("0 of 2 ids had something in the clear"), "{said:?}");
+    assert!(said[1].contains("the file was written anew"), "{said:?}");
 }
 
 #[test]
@@ -52,6 +82,8 @@ fn every_command_and_exit_code_is_on_the_page() {
         "verify",
         "keys generate",
         "keys rotate",
+        "keys rekey",
+        "keys encrypt",
         "keys status",
         "keys erase",
         "keys allow",

@@ -44,6 +44,8 @@ fn every_command_says_what_it_does_with_an_example_and_its_exit_codes() {
         "keys",
         "keys generate",
         "keys rotate",
+        "keys rekey",
+        "keys encrypt",
         "keys status",
         "keys erase",
         "keys allow",

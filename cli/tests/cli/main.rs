@@ -10,6 +10,7 @@ mod any_journal;
 mod copying;
 mod copying_kill;
 mod documentation;
+mod encrypting;
 mod erasing;
 #[cfg(unix)]
 mod erasing_kill;
@@ -21,6 +22,7 @@ mod keys;
 mod legacy;
 mod looking;
 mod masking;
+mod rekeying;
 mod rewriting;
 mod rotating;
 mod schema;

@@ -1,0 +1,75 @@
+use annals_journal::PersistenceId;
+use annals_journal::encryption::Encrypter;
+
+use super::resealing::{Run, RunArgs, Selected};
+use crate::console::print;
+use crate::exit::Exit;
+use crate::key_sources::KeyArgs;
+use crate::stores::JournalArgs;
+
+/// Seal the events and snapshots that a journal has in the clear.
+///
+/// Applications go on meanwhile, and every one of them must have the keys: start them with keys first, which seals what they write from then on,
+/// and end those without. One without keys that goes on writes in the clear, and what it writes is corrupt. Killed at any moment, this is
+/// started again, and goes on. At its end nothing of these ids is read in the clear any more.
+#[derive(Debug, clap::Args)]
+#[command(after_help = EXAMPLE)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    journal: JournalArgs,
+    #[command(flatten)]
+    keys: KeyArgs,
+    #[command(flatten)]
+    ids: Ids,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Which ids.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+struct Ids {
+    /// These ids, such as 'account|alice'
+    #[arg(value_name = "ID")]
+    ids: Vec<PersistenceId>,
+    /// Ids that begin so, such as 'account|'
+    #[arg(long, value_name = "TEXT")]
+    prefix: Option<String>,
+    /// All ids
+    #[arg(long)]
+    all: bool,
+}
+
+const EXAMPLE: &str = "\
+Examples:
+  annals keys encrypt --journal sqlite://bank.db --keys file:ring.json --all --rate 20000
+  annals keys encrypt --journal sqlite://bank.db --keys file:ring.json --all --vacuum
+
+Exit codes: 0 nothing of these ids is in the clear; 1 some could not be done: they are named, and can be read as before; 2 wrong command \
+line; 3 it could not be done, or not to its end: start it again";
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
+    let selected = Selected::of(args.ids.ids, args.ids.prefix);
+    let run = Run::open(&args.journal, &args.keys, args.run).await?;
+    let done = encrypt(&run, &selected).await;
+    run.close().await;
+    done
+}
+
+async fn encrypt(run: &Run, selected: &Selected) -> anyhow::Result<Exit> {
+    run.must_be_there(selected).await?;
+    let encrypter = Encrypter::new(run.journal.clone(), run.snapshots.clone());
+    let bar = run.progress(selected);
+    let summary = encrypter.encrypt(&selected.ids(), &run.options(), |now| bar.shows(now)).await?;
+    drop(bar);
+    let vacuumed = run.vacuum(&summary).await?;
+    if run.args.json {
+        return run.json(&summary, &[], vacuumed);
+    }
+    let total = summary.total;
+    print(format!(
+        "{} of {} ids had something in the clear: {} events and {} snapshots sealed, {} failed",
+        total.changed, total.ids, total.events, total.states, total.failed
+    ))?;
+    run.text(&summary, vacuumed, "what was in the clear")
+}
