@@ -1,11 +1,13 @@
 use annals_journal::PersistenceId;
-use annals_journal::encryption::Encrypter;
+use annals_journal::encryption::{Encrypter, KeyUsage};
+use annals_migrations::VersionRecords;
+use anyhow::bail;
 
 use super::resealing::{Run, RunArgs, Selected};
 use crate::console::print;
 use crate::exit::Exit;
 use crate::key_sources::KeyArgs;
-use crate::stores::JournalArgs;
+use crate::stores::{JournalArgs, Stores};
 
 /// Seal the events and snapshots that a journal has in the clear.
 ///
@@ -21,6 +23,9 @@ pub(crate) struct Args {
     keys: KeyArgs,
     #[command(flatten)]
     ids: Ids,
+    /// Begin also when a node seems to run without keys
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     run: RunArgs,
 }
@@ -50,10 +55,35 @@ line; 3 it could not be done, or not to its end: start it again";
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let selected = Selected::of(args.ids.ids, args.ids.prefix);
+    if !args.force {
+        // Before the journal has its first key: from then on no node starts without.
+        let stores = args.journal.open_existing().await?;
+        let checked = nobody_without_keys(&stores).await;
+        stores.close().await;
+        checked?;
+    }
     let run = Run::open(&args.journal, &args.keys, args.run).await?;
     let done = encrypt(&run, &selected).await;
     run.close().await;
     done
+}
+
+/// Every node says that it runs, and every one with keys that it has them.
+async fn nobody_without_keys(stores: &Stores) -> anyhow::Result<()> {
+    let table = VersionRecords::new(stores.records.clone()).table().await?;
+    let running = table.processes.values().filter(|(_, process)| process.until > table.now);
+    let nodes: Vec<_> = running.map(|(_, process)| process.announcement.node()).collect();
+    let usage = KeyUsage::read(&*stores.records, |_| ()).await?;
+    let keyed = usage.processes.iter().filter(|process| process.until > table.now).count();
+    if nodes.len() > keyed {
+        bail!(
+            "{} nodes run on this journal ({}), and {keyed} of them at most have keys: one without goes on in the clear, and what it writes would be \
+             corrupt; start it anew with keys, or end it (one that was killed counts for 30 seconds), or begin all the same with --force",
+            nodes.len(),
+            nodes.join(", ")
+        );
+    }
+    Ok(())
 }
 
 async fn encrypt(run: &Run, selected: &Selected) -> anyhow::Result<Exit> {

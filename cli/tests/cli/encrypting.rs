@@ -2,7 +2,9 @@ use std::fs;
 use std::path::Path;
 
 use annals::journal::{KeyId, SeqNr};
+use annals::prelude::Annals;
 
+use crate::bank::Account;
 use crate::program::annals;
 use crate::rekeying::{generations, run};
 
@@ -52,4 +54,28 @@ fn the_search_finds_what_is_in_the_clear() {
     plain(home.path());
     assert!(is_found(home.path(), "DE-alice") && is_found(home.path(), "\"cents\""));
     annals(home.path(), &ENCRYPT).exits(2).says(&["--all"]);
+}
+
+/// What a node without keys writes behind the beginning would be corrupt.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_runs_without_keys_is_named_and_nothing_is_begun() {
+    let home = tempfile::tempdir().unwrap();
+    let at = home.path();
+    annals(at, &["keys", "generate", "ring.json"]).exits(0);
+    let url = format!("sqlite://{}", at.join("bank.db").display());
+    let node = |keyed: bool| {
+        let builder = Annals::builder("branch").journal(url.clone()).entity::<Account>();
+        let builder =
+            if keyed { builder.keys(format!("file:{}", at.join("ring.json").display())) } else { builder };
+        async { builder.start().await.unwrap() }
+    };
+    let plain = node(false).await;
+    let all = [&ENCRYPT[..], &["--all"]].concat();
+    annals(at, &all).exits(3).says(&["1 nodes run on this journal (branch)", "0 of them at most have keys"]);
+    // It can still be started without keys: the journal has none.
+    plain.shutdown().await;
+    node(false).await.shutdown().await;
+    let keyed = node(true).await;
+    annals(at, &all).exits(0);
+    keyed.shutdown().await;
 }
