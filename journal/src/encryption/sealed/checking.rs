@@ -25,6 +25,7 @@ impl SealedJournal {
             key: None,
             before: Before::Plain(begins),
             sealed: false,
+            plain: false,
             context: Vec::with_capacity(256),
         }
     }
@@ -46,6 +47,8 @@ pub struct HistoryCheck {
     before: Before,
     /// Whether an event was sealed so far.
     sealed: bool,
+    /// Whether the last one was in the clear.
+    plain: bool,
     context: Vec<u8>,
 }
 
@@ -114,8 +117,11 @@ impl HistoryCheck {
     /// Everything that is wrong with it, at least one thing.
     pub async fn event(&mut self, event: &Envelope) -> Result<Sound, Vec<Fault>> {
         let before = mem::replace(&mut self.before, Before::Unknown);
+        let behind_plain = mem::replace(&mut self.plain, event.key_id.is_none());
         let Some(number) = event.key_id else {
-            if self.sealed {
+            // While it is encrypted, events before it may be sealed already.
+            if self.sealed && (self.keys.is_none() || !self.may_be_plain(event.seq_nr)) {
+                self.plain = false;
                 return Err(vec![Fault::broken(events::corrupt(event, BEHIND_SEALED))]);
             }
             self.before = Before::Plain(self.vault.plain_links(&self.id, event.seq_nr));
@@ -135,6 +141,8 @@ impl HistoryCheck {
                 events::follows(&self.vault.chain, &links, event, &record, &mut self.context)
             }
         };
+        // What was encrypted must not be in the clear again.
+        let follows = follows && (!behind_plain || self.may_be_plain(event.seq_nr.previous()));
         let mut faults = Vec::new();
         let opened = match key {
             Ok(key) => match events::open_within(&key, event.clone(), &record, &self.context) {
@@ -182,7 +190,7 @@ impl HistoryCheck {
             Some(links) => Before::Sealed(links),
             None if deletions.allow(to) => Before::Unknown,
             // Plain events that were deleted before anything was sealed.
-            None if to < self.head.seq_nr => Before::Plain(plain),
+            None if to < self.head.seq_nr || self.newest == Ok(Some(plain.link)) => Before::Plain(plain),
             None => {
                 let error = JournalError::corrupt(&self.id, to, NOT_DELETED_BY_US);
                 return Err(Fault { kind: FaultKind::CutOff, error });
@@ -207,11 +215,28 @@ impl HistoryCheck {
                 let checked = self.vault.check_plain_head(&self.id, self.head.seq_nr).await;
                 checked.map_err(|error| Fault { kind: FaultKind::CutOff, error }.or_unavailable())
             }
+            // Encrypting begins with the mark of a head that is plain, and ends where nothing may be.
+            (Before::Plain(links), Some(newest))
+                if links.link == newest && (!self.plain || self.may_be_plain(self.head.seq_nr)) =>
+            {
+                Ok(())
+            }
             (Before::Sealed(links), Some(newest)) if links.link == newest || *links.out() == newest => Ok(()),
             (Before::Unknown, Some(_)) => Ok(()),
             (Before::Unknown, None) if !self.sealed => Ok(()),
             (_, None) => cut(super::NO_MARK),
             _ => cut(NOT_THE_NEWEST),
+        }
+    }
+
+    /// Whether an event is older than all that the id's key sealed when it was written, as far as that is known.
+    fn may_be_plain(&self, seq_nr: SeqNr) -> bool {
+        match &self.keys {
+            None | Some(KeyState::None) => true,
+            Some(KeyState::Live { generations, .. }) => {
+                generations.first().is_none_or(|(_, first)| seq_nr < *first)
+            }
+            Some(KeyState::Erased { .. }) => true,
         }
     }
 
