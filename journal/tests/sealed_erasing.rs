@@ -8,15 +8,20 @@ mod support;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use annals_journal::encryption::{Eraser, ErasureLog, SealedJournal};
+use annals_journal::encryption::{
+    DataKeyOptions, DataKeys, Eraser, ErasureLog, RingKeys, SealedJournal, SealedOptions,
+};
 use annals_journal::sqlite::rusqlite::Connection;
 use annals_journal::sqlite::{Options, SqliteJournal};
 use annals_journal::{
     AtomicWrite, Envelope, Head, Journal, JournalError, JournalExt as _, MemoryJournal, Offset, PageItem,
-    PersistenceId, Records, ReplayRange, Replayed, SliceRange, Tag, Write,
+    PersistenceId, Record, RecordChange, RecordKey, Records, ReplayRange, Replayed, SliceRange, Tag,
+    Timestamp, Verdict, Write,
 };
-use behind_keys::sealed;
+use behind_keys::{ring, sealed};
 use futures::TryStreamExt as _;
 use support::{append, id, nr, token};
 
@@ -232,4 +237,92 @@ async fn erased_events_are_still_checked() {
     let error = replayed(&told.another().await, ReplayRange::all(&alice)).await.unwrap_err();
     let JournalError::Corrupt { persistence_id, .. } = &error else { panic!("{error:?}") };
     assert_eq!(persistence_id.as_ref(), Some(&alice), "{error}");
+}
+
+/// A projection has keys in memory, and claims nothing.
+#[tokio::test]
+async fn who_only_reads_forgets_the_key_when_it_sees_that_something_was_erased() {
+    for told in Told::all().await {
+        let alice = id("alice");
+        told.append(&alice, 1, 0, 3).await.unwrap();
+        let options = DataKeyOptions { watch: Duration::from_millis(10), ..DataKeyOptions::default() };
+        let keys =
+            DataKeys::open(told.records.clone(), Arc::new(RingKeys::from(ring())), options).await.unwrap();
+        let reader = SealedJournal::open(told.inner.clone(), keys, SealedOptions::default()).await.unwrap();
+        assert_eq!(replayed(&reader, ReplayRange::all(&alice)).await.unwrap(), "1, 2, 3");
+        told.erase(&alice).await;
+        let begin = Instant::now();
+        while replayed(&reader, ReplayRange::all(&alice)).await.unwrap() != "erased 1-3" {
+            assert!(begin.elapsed() < Duration::from_secs(60), "it goes on reading");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        reader.keys().close().await;
+    }
+}
+
+/// Recovering reads an id's key record once, at the claim; those of ids that recover together come in few looks.
+#[tokio::test]
+async fn claims_and_the_replays_after_them_read_each_key_record_once_and_together() {
+    const IDS: usize = 64;
+    let told = Told::all().await.into_iter().next().unwrap();
+    let ids: Vec<_> = (0..IDS).map(|n| id(&format!("e{n}"))).collect();
+    for id in &ids {
+        told.append(id, 1, 0, 2).await.unwrap();
+    }
+    let counted = Arc::new(Counted {
+        records: told.records.clone(),
+        looks: AtomicUsize::new(0),
+        read: AtomicUsize::new(0),
+    });
+    let journal = sealed(told.inner.clone(), counted.clone()).await;
+    let before = (counted.looks.load(Ordering::Relaxed), counted.read.load(Ordering::Relaxed));
+    let recover = ids.iter().map(|id| {
+        let journal = journal.clone();
+        async move {
+            journal.claim(id, token(2, 1)).await.unwrap();
+            replayed(&journal, ReplayRange::all(id)).await.unwrap()
+        }
+    });
+    assert!(futures::future::join_all(recover).await.iter().all(|items| items == "1, 2"));
+    let looks = counted.looks.load(Ordering::Relaxed) - before.0;
+    assert_eq!(counted.read.load(Ordering::Relaxed) - before.1, IDS, "a record an id");
+    assert!(looks <= 8, "{looks} looks for {IDS} ids");
+}
+
+/// Counts what is read of the records.
+#[derive(Debug)]
+struct Counted {
+    records: Arc<dyn Records>,
+    looks: AtomicUsize,
+    read: AtomicUsize,
+}
+
+#[async_trait::async_trait]
+impl Records for Counted {
+    async fn get(&self, key: &RecordKey) -> Result<Option<Record>, JournalError> {
+        self.records.get(key).await
+    }
+
+    async fn get_all(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, JournalError> {
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.read.fetch_add(keys.len(), Ordering::Relaxed);
+        self.records.get_all(keys).await
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<&RecordKey>,
+        limit: usize,
+    ) -> Result<Vec<(RecordKey, Record)>, JournalError> {
+        self.records.list(prefix, after, limit).await
+    }
+
+    async fn change(&self, changes: Vec<RecordChange>) -> Vec<Result<Verdict, JournalError>> {
+        self.records.change(changes).await
+    }
+
+    async fn now(&self) -> Result<Timestamp, JournalError> {
+        self.records.now().await
+    }
 }

@@ -11,9 +11,11 @@
 use std::fmt;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::KeysError;
 use super::erasure_log::{ErasureLog, ErasureLogError};
-use super::key_records::{Generation, KeyRecord as _, ScopeKeys, scope_key};
+use super::key_records::{Generation, KeyRecord as _, ScopeKeys, erasures, scope_key};
 use super::key_store::{ATTEMPTS, busy, no_answer};
 use super::life::Life;
 use super::takeover::take_over;
@@ -219,6 +221,7 @@ impl Eraser {
             if live.len() == record.generations.len() {
                 return Ok(());
             }
+            self.announce().await?;
             // Before the keys are gone: an owner that has them in memory may seal until it is superseded.
             take_over(&*self.journal, id).await?;
             record.generations = live;
@@ -227,6 +230,14 @@ impl Eraser {
             }
         }
         Err(busy(&scope_key(id.as_str())?).into())
+    }
+
+    /// Has processes that only read forget the keys that they have in memory.
+    async fn announce(&self) -> Result<(), JournalError> {
+        let key = erasures()?;
+        let before = self.records.get(&key).await?.map(|record| record.revision);
+        // Who was first has announced this one, too.
+        self.records.compare_and_set(&key, before, Bytes::from_static(&[1])).await.map(drop)
     }
 
     /// Checks that there is nothing that destroying the key would leave readable.

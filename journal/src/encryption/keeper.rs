@@ -55,11 +55,12 @@ async fn keep(
     (watch, renew_every): (Duration, Duration),
 ) {
     let mut renewed = Instant::now();
-    let mut refused = Refused::default();
+    let (mut refused, mut erasures) = (Refused::default(), None);
     let refusals = metrics::counter!(KEY_REFUSALS);
     loop {
         tokio::time::sleep(watch.min(renew_every)).await;
         let Some(shared) = shared.upgrade() else { return };
+        refused.say(NOT_FORGOTTEN, shared.forget_if_erased(&mut erasures).await);
         let looked = shared.store.reload(&shared.store.masters()).await;
         refusals.increment(u64::from(looked.is_err()));
         refused.say(NOT_USED, looked);
@@ -109,6 +110,8 @@ impl Refused {
     }
 }
 
+const NOT_FORGOTTEN: &str =
+    "this process cannot see whether ids were erased: it may read them until it drops their keys";
 const NOT_USED: &str = "the master keys that are there now cannot be used; those from before stay in use";
 const NOT_ANNOUNCED: &str = "this process cannot say that it uses the keys: a rotation may not wait for it";
 const SHORTEST: Duration = Duration::from_millis(10);

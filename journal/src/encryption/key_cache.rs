@@ -54,6 +54,14 @@ impl<V: Clone> KeyCache<V> {
         self.kept.remove(scope);
     }
 
+    pub(super) fn forget_all(&self) {
+        for part in &self.forgotten {
+            *part.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        }
+        // Who noted after that has read after that, and loses no more than a reading.
+        self.kept.clear();
+    }
+
     pub(super) fn len(&self) -> usize {
         self.kept.len()
     }
@@ -89,6 +97,10 @@ mod tests {
         cache.keep(scope, after, "late", |kept| *kept == "new");
         assert_eq!(cache.get("account|a"), Some("new"));
         cache.forget("account|a");
+        assert_eq!(cache.get("account|a"), None);
+        let (before, scope) = (cache.note("account|a"), Scope::from("account|a"));
+        cache.forget_all();
+        cache.keep(scope, before, "old", |_| true);
         assert_eq!(cache.get("account|a"), None);
     }
 }

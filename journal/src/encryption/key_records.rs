@@ -5,6 +5,7 @@
 //!  encryption/master/<id>     MasterKeyUse  a check value of the master key, and whether any data key may need it
 //!  encryption/key/<scope>     ScopeKeys     every generation of the scope's data key, each wrapped
 //!  encryption/chain           ChainKey      the key of the journal's chains, wrapped
+//!  encryption/erasures        one byte, 1       set at each erasure: whoever has keys in memory forgets them
 //!  encryption/process/<id>    Process       a process that uses the keys, until when, and the master keys that it has
 //!  encryption/passphrase/<id> PassphraseKey how a passphrase becomes this master key (passphrase.rs)
 //! ```
@@ -208,6 +209,10 @@ impl KeyRecord for ChainKey {
 
 pub(super) fn chain_record() -> Result<RecordKey, JournalError> {
     name(RecordKey::new("encryption/chain"))
+}
+
+pub(super) fn erasures() -> Result<RecordKey, JournalError> {
+    name(RecordKey::new("encryption/erasures"))
 }
 
 pub(super) fn active_key() -> Result<RecordKey, JournalError> {

@@ -1,6 +1,7 @@
-use super::DataKeys;
-use super::key_records::{KeyRecord as _, ScopeKeys, scope_key};
-use crate::{JournalError, PersistenceId, SeqNr};
+use super::data_keys::Shared;
+use super::key_records::{KeyRecord as _, ScopeKeys, erasures, scope_key};
+use super::{DataKeys, KeysError};
+use crate::{JournalError, PersistenceId, Revision, SeqNr};
 
 /// What an id's keys say about its history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +23,18 @@ impl ScopeKeys {
         // What lives without having been allowed is what an older copy of the records had beside what was erased.
         let first = self.live().next().map_or(1, |generation| generation.from_seq);
         Life::Behind(SeqNr::new(self.erased_seq_nr.max(first.saturating_sub(1))).unwrap_or(SeqNr::MAX))
+    }
+}
+
+impl Shared {
+    /// Forgets what was read of all ids when one was erased since the last look.
+    pub(super) async fn forget_if_erased(&self, seen: &mut Option<Revision>) -> Result<(), KeysError> {
+        let newest = self.store.records.get(&erasures()?).await?.map(|record| record.revision);
+        if newest != *seen {
+            *seen = newest;
+            self.cache.forget_all();
+        }
+        Ok(())
     }
 }
 

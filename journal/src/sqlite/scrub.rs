@@ -2,7 +2,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::Database;
 use super::failure::{Failure, unavailable};
@@ -26,7 +26,7 @@ impl Database {
     }
 
     /// Empties the write-ahead log, so that nothing is in it any more that was overwritten since. Other processes may use the file meanwhile;
-    /// it waits up to half a minute for one that reads.
+    /// it waits up to a minute for those that read.
     ///
     /// # Errors
     /// [`JournalError::Unavailable`] when somebody reads or writes all the time: do it again.
@@ -47,7 +47,10 @@ impl Database {
     /// It goes on when the future is dropped.
     pub async fn scrub(&self) -> Result<(), JournalError> {
         self.with_connection(|conn| {
-            conn.execute_batch("VACUUM").map_err(answer)?;
+            until_it_is_free(|| match conn.execute_batch("VACUUM") {
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => Ok(false),
+                done => done.map(|()| true),
+            })?;
             empty_log(conn)
         })
         .await
@@ -72,33 +75,35 @@ impl Database {
 fn open(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let conn = Connection::open_with_flags(path, flags)?;
-    conn.busy_timeout(PATIENCE)?;
+    conn.busy_timeout(A_MOMENT)?;
     conn.pragma_update(None, "secure_delete", true)?;
     Ok(conn)
 }
 
 fn empty_log(conn: &Connection) -> Result<(), JournalError> {
-    let begin = Instant::now();
     // It gives up when a reader has an older state of the file, and readers come and go.
-    conn.busy_timeout(A_MOMENT).map_err(answer)?;
-    loop {
-        let busy: bool =
-            conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get(0)).map_err(answer)?;
-        if !busy {
-            return Ok(());
-        }
+    until_it_is_free(|| {
+        conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |row| row.get::<_, bool>(0)).map(|busy| !busy)
+    })
+}
+
+/// Does what others are in the way of again and again: SQLite's lock goes to whoever asks in the right moment.
+fn until_it_is_free(mut done: impl FnMut() -> rusqlite::Result<bool>) -> Result<(), JournalError> {
+    let begin = Instant::now();
+    while !done().map_err(answer)? {
         if begin.elapsed() > PATIENCE {
             return Err(unavailable(
-                "somebody reads or writes the SQLite file all the time, so its write-ahead log is not emptied: do it again later",
+                "somebody reads or writes the SQLite file all the time, so it is not written anew, or its write-ahead log not emptied: do it again later",
             ));
         }
         thread::sleep(A_MOMENT);
     }
+    Ok(())
 }
 
 fn answer(error: rusqlite::Error) -> JournalError {
     Failure::of_statement(error).answer
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 const A_MOMENT: Duration = Duration::from_millis(50);
