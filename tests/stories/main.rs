@@ -16,6 +16,7 @@ mod example;
 mod http_client;
 mod line_process;
 mod loans;
+mod loans_sealed;
 mod loans_v2;
 mod own_writes;
 mod reminders_kill;
