@@ -7,7 +7,7 @@ use annals::journal::encryption::{
 };
 use annals::journal::{Journal, JournalUrl, KeyId, OpenJournal, ReplayRange, Replayed};
 use annals::prelude::{PersistenceId, SeqNr};
-use annals::snapshot::{SealedSnapshots, SnapshotStore, open_beside};
+use annals::snapshot::{SealedSnapshots, SnapshotError, SnapshotStore, open_beside};
 use futures::TryStreamExt as _;
 
 use crate::owner::Answered;
@@ -100,10 +100,19 @@ impl Stored {
         assert!(next > answered, "{place}: {id}: {answered} was answered, and the last is {}", next - 1);
         // Whoever recovers needs a snapshot that covers what was deleted.
         let deleted_to = self.journal.head(id).await.unwrap().deleted_to;
-        if deleted_to > SeqNr::ZERO {
-            let newest = self.snapshots.load(id, SeqNr::MAX).await;
-            let newest = newest.unwrap_or_else(|error| panic!("{place}: {id}: {error}")).unwrap();
-            assert!(newest.seq_nr >= deleted_to, "{place}: {id}: {:?} {deleted_to:?}", newest.seq_nr);
+        let newest = self.newest_readable(id, place).await;
+        assert!(newest >= deleted_to, "{place}: {id}: {newest:?} {deleted_to:?}");
+    }
+
+    /// The number of the snapshot that a recovery takes; 0: there is none.
+    async fn newest_readable(&self, id: &PersistenceId, place: &str) -> SeqNr {
+        let mut at_most = SeqNr::MAX;
+        loop {
+            match self.snapshots.load(id, at_most).await {
+                Ok(found) => return found.map_or(SeqNr::ZERO, |snapshot| snapshot.seq_nr),
+                Err(SnapshotError::Corrupt { seq_nr, .. }) => at_most = seq_nr.previous(),
+                Err(error) => panic!("{place}: {id}: {error}"),
+            }
         }
     }
 
@@ -126,14 +135,16 @@ impl Stored {
         found
     }
 
-    /// The same of its snapshots, each of which opens; one that is pruned meanwhile is left out.
+    /// The same of its snapshots, each of which opens. Left out are those that are pruned meanwhile, and one or two whose key is gone: their
+    /// owner was killed, or is at it, between storing one and looking whether the key is still the newest, and has told nobody.
     pub(crate) async fn snapshots_under(
         &self,
         id: &PersistenceId,
         nonces: &mut Nonces,
         place: &str,
     ) -> Vec<Option<KeyId>> {
-        let mut found = Vec::new();
+        let (mut found, mut untold) = (Vec::new(), 0);
+        let newest = self.generations(id).await.last().map(|(newest, _)| *newest);
         for number in self.raw_snapshots.list(id).await.unwrap() {
             let Some(raw) = self.raw_snapshots.load(id, number).await.unwrap() else { continue };
             if raw.seq_nr != number {
@@ -142,10 +153,15 @@ impl Stored {
             if let Some(key) = raw.key_id {
                 nonces.note(id, key, &raw.payload, place);
             }
-            if let Err(error) = self.snapshots.load(id, number).await {
-                panic!("{place}: {id}: {error}");
+            match self.snapshots.load(id, number).await {
+                Ok(_) => found.push(raw.key_id),
+                Err(SnapshotError::Corrupt { .. })
+                    if raw.key_id.is_some() && raw.key_id < newest && untold < 2 =>
+                {
+                    untold += 1;
+                }
+                Err(error) => panic!("{place}: {id}: {error}"),
             }
-            found.push(raw.key_id);
         }
         found
     }

@@ -407,11 +407,16 @@ impl Replay {
             }
             return Ok(());
         }
+        // Plain events that were deleted have no entry, and somebody who wanted to delete more was killed before it was done.
+        let plain = self.vault.plain_links(id, before);
+        if matches!(self.before, Before::Deleted)
+            && events::follows(chain, &plain, event, record, &mut self.context)
+        {
+            return Ok(());
+        }
         // Somebody may have put a new seal in the place of the one before, or have deleted it, since we read it.
         if let Some(links) = self.vault.links_at(id, before).await?
-            && (may_be_plain
-                || links != self.vault.plain_links(id, before)
-                || self.vault.is_deleted(id, before).await?)
+            && (may_be_plain || links != plain || self.vault.is_deleted(id, before).await?)
             && events::follows(chain, &links, event, record, &mut self.context)
         {
             return Ok(());

@@ -113,6 +113,28 @@ async fn the_newest_event_may_not_be_plain_again() {
     assert!(matches!(all, Err(JournalError::Corrupt { .. })), "{all:?}");
 }
 
+/// An owner that was killed between the record of a deletion and the deletion leaves a bound that is not in force.
+#[tokio::test]
+async fn a_deletion_that_was_killed_behind_plain_ones_leaves_everything_readable() {
+    let (store, alice) = (Arc::new(MemoryJournal::new()), id("alice"));
+    plain(&store, &alice, 10).await;
+    store.delete_to(&alice, nr(4)).await.unwrap();
+    let dying = Crashing::after(100, &store);
+    let owner = process(&dying).await;
+    let token = claimed(&owner, &alice).await;
+    owner.append(append(&alice, token, 10, 1)).await.unwrap();
+    encrypt(&process(&store).await).await.unwrap();
+    dying.die_after(1);
+    owner.delete_to(&alice, nr(8)).await.unwrap_err();
+    let mut expected = vec!["deleted #1 to #4".to_owned()];
+    expected.extend(texts(5..=11));
+    assert_eq!(read(&store, &alice).await, expected);
+    process(&store).await.delete_to(&alice, nr(8)).await.unwrap();
+    let mut expected = vec!["deleted #1 to #8".to_owned()];
+    expected.extend(texts(9..=11));
+    assert_eq!(read(&store, &alice).await, expected);
+}
+
 /// Killed before each of its changes in turn, and begun again, it ends right; in between everything can be read and written.
 #[tokio::test]
 async fn an_encrypting_that_was_killed_at_any_step_goes_on() {
