@@ -63,10 +63,14 @@ impl KeyedJournalArgs {
         if self.keys.is_empty() || !is_encrypted(&*stores.records).await? {
             return Ok(stores);
         }
-        let masters = Arc::new(self.keys.open_for_reading(&*stores.records).await.context("--keys")?);
-        let keys = DataKeys::open_for_reading(stores.records.clone(), masters, data_keys());
-        let keys = keys.await.context("--keys")?;
-        stores.behind(keys).await
+        let read = async |stores: Stores| {
+            let masters = Arc::new(self.keys.open_for_reading(&*stores.records).await.context("--keys")?);
+            let keys = DataKeys::open_for_reading(stores.records.clone(), masters, data_keys());
+            let keys = keys.await.context("--keys")?;
+            stores.behind(keys).await
+        };
+        let built = read(stores.clone()).await;
+        stores.or_close(built).await
     }
 
     /// Opens what is there, to look at all of it: a sealed one needs keys.
@@ -121,9 +125,14 @@ impl KeyedJournalArgs {
         if self.keys.is_empty() {
             return Ok(stores);
         }
-        let masters = Arc::new(self.keys.open(&*stores.records).await.context("--keys")?);
-        let keys = DataKeys::open(stores.records.clone(), masters, data_keys()).await.context("--keys")?;
-        stores.behind(keys).await
+        let open = async |stores: Stores| {
+            let masters = Arc::new(self.keys.open(&*stores.records).await.context("--keys")?);
+            let keys =
+                DataKeys::open(stores.records.clone(), masters, data_keys()).await.context("--keys")?;
+            stores.behind(keys).await
+        };
+        let built = open(stores.clone()).await;
+        stores.or_close(built).await
     }
 }
 
@@ -170,6 +179,14 @@ impl Stores {
         let OpenJournal { journal, records, database, postgres, .. } = opened;
         let stored = (journal.clone(), snapshots.clone());
         Ok(Self { journal, records, snapshots, stored, sealed: None, database, postgres })
+    }
+
+    /// Closes them when what was built on them failed: a process that ends under an open SQLite file leaves an empty log beside it.
+    async fn or_close(self, built: anyhow::Result<Self>) -> anyhow::Result<Self> {
+        if built.is_err() {
+            self.close().await;
+        }
+        built
     }
 
     /// The same through these keys; they are closed with it.

@@ -189,7 +189,8 @@ pub(crate) fn damage(directory: &Path, sql: &str) {
     conn.execute_batch(sql).unwrap();
 }
 
-/// Every file, its length and a hash of its bytes; but for the index of a log, which is memory that processes share.
+/// Every file, its length and a hash of its bytes; but for the index of a log, which is memory that processes share, and for a log without
+/// anything in it, which is there while somebody has the file open.
 pub(crate) fn files(directory: &Path) -> BTreeMap<String, (usize, u64)> {
     let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     files
@@ -200,6 +201,6 @@ pub(crate) fn files(directory: &Path) -> BTreeMap<String, (usize, u64)> {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             (name, (bytes.len(), hasher.finish()))
         })
-        .filter(|(name, _)| !name.ends_with("-shm"))
+        .filter(|(name, (bytes, _))| !name.ends_with("-shm") && !(name.ends_with("-wal") && *bytes == 0))
         .collect()
 }
