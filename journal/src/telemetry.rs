@@ -23,6 +23,7 @@
 //! | `annals_journal_deletions` | counter | calls | deletions that were acknowledged |
 //! | `annals_keys_refusals` | counter | looks | newer master keys that cannot be used: those from before stay in use |
 //! | `annals_keys_rewrapped` | counter | keys | data keys that a rotation in this process rewrapped |
+//! | `annals_keys_resealed` | counter | events, snapshots | those that a rekeying or an encrypting in this process sealed |
 //!
 //! | span | fields | what |
 //! |---|---|---|
