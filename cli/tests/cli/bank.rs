@@ -201,6 +201,6 @@ pub(crate) fn files(directory: &Path) -> BTreeMap<String, (usize, u64)> {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             (name, (bytes.len(), hasher.finish()))
         })
-        .filter(|(name, (bytes, _))| !name.ends_with("-shm") && !(name.ends_with("-wal") && *bytes == 0))
+        .filter(|(name, (bytes, _))| !(name.ends_with("-shm") || name.ends_with("-wal") && *bytes == 0))
         .collect()
 }
