@@ -1,9 +1,8 @@
-use annals_journal::PersistenceId;
-use annals_journal::encryption::{Encrypter, KeyUsage};
+use annals_journal::encryption::{Encrypter, KeyUsage, ResealedIds};
 use annals_migrations::VersionRecords;
 use anyhow::bail;
 
-use super::resealing::{Run, RunArgs, Selected};
+use super::resealing::{IdArgs, Run, RunArgs};
 use crate::console::print;
 use crate::exit::Exit;
 use crate::key_sources::KeyArgs;
@@ -22,27 +21,12 @@ pub(crate) struct Args {
     #[command(flatten)]
     keys: KeyArgs,
     #[command(flatten)]
-    ids: Ids,
+    ids: IdArgs,
     /// Begin also when a node seems to run without keys
     #[arg(long)]
     force: bool,
     #[command(flatten)]
     run: RunArgs,
-}
-
-/// Which ids.
-#[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
-struct Ids {
-    /// These ids, such as 'account|alice'
-    #[arg(value_name = "ID")]
-    ids: Vec<PersistenceId>,
-    /// Ids that begin so, such as 'account|'
-    #[arg(long, value_name = "TEXT")]
-    prefix: Option<String>,
-    /// All ids
-    #[arg(long)]
-    all: bool,
 }
 
 const EXAMPLE: &str = "\
@@ -54,7 +38,7 @@ Exit codes: 0 nothing of these ids is in the clear; 1 some could not be done: th
 line; 3 it could not be done, or not to its end: start it again";
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
-    let selected = Selected::of(args.ids.ids, args.ids.prefix);
+    let ids = args.ids.ids();
     if !args.force {
         // Before the journal has its first key: from then on no node starts without.
         let stores = args.journal.open_existing().await?;
@@ -63,7 +47,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
         checked?;
     }
     let run = Run::open(&args.journal, &args.keys, args.run).await?;
-    let done = encrypt(&run, &selected).await;
+    let done = encrypt(&run, &ids).await;
     run.close().await;
     done
 }
@@ -86,11 +70,11 @@ async fn nobody_without_keys(stores: &Stores) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn encrypt(run: &Run, selected: &Selected) -> anyhow::Result<Exit> {
-    run.must_be_there(selected).await?;
+async fn encrypt(run: &Run, ids: &ResealedIds) -> anyhow::Result<Exit> {
+    run.must_be_there(ids).await?;
     let encrypter = Encrypter::new(run.journal.clone(), run.snapshots.clone());
-    let bar = run.progress(selected);
-    let summary = encrypter.encrypt(&selected.ids(), &run.options(), |now| bar.shows(now)).await?;
+    let bar = run.progress(ids);
+    let summary = encrypter.encrypt(ids, &run.options(), |now| bar.shows(now)).await?;
     drop(bar);
     let vacuumed = run.vacuum(&summary).await?;
     if run.args.json {

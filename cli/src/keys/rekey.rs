@@ -1,7 +1,7 @@
-use annals_journal::encryption::Rekeyer;
-use annals_journal::{PersistenceId, Timestamp};
+use annals_journal::Timestamp;
+use annals_journal::encryption::{Rekeyer, ResealedIds};
 
-use super::resealing::{Run, RunArgs, Selected};
+use super::resealing::{IdArgs, Run, RunArgs};
 use crate::console::print;
 use crate::exit::Exit;
 use crate::key_sources::KeyArgs;
@@ -20,27 +20,12 @@ pub(crate) struct Args {
     #[command(flatten)]
     keys: KeyArgs,
     #[command(flatten)]
-    ids: Ids,
+    ids: IdArgs,
     /// Why, in a word: what was rekeyed for it is left alone; by default a new one is made up, and printed
     #[arg(long, value_name = "NAME", value_parser = incident)]
     incident: Option<String>,
     #[command(flatten)]
     run: RunArgs,
-}
-
-/// Which ids; one of the three, so that nobody rekeys a journal by leaving something out.
-#[derive(Debug, clap::Args)]
-#[group(required = true, multiple = false)]
-struct Ids {
-    /// These ids, such as 'account|alice'
-    #[arg(value_name = "ID")]
-    ids: Vec<PersistenceId>,
-    /// Ids that begin so, such as 'account|'
-    #[arg(long, value_name = "TEXT")]
-    prefix: Option<String>,
-    /// All ids
-    #[arg(long)]
-    all: bool,
 }
 
 const EXAMPLE: &str = "\
@@ -53,20 +38,20 @@ before; 2 wrong command line; 3 it could not be done, or not to its end: start i
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let incident = args.incident.unwrap_or_else(made_up);
-    let selected = Selected::of(args.ids.ids, args.ids.prefix);
+    let ids = args.ids.ids();
     let run = Run::open(&args.journal, &args.keys, args.run).await?;
-    let done = rekey(&run, &incident, &selected).await;
+    let done = rekey(&run, &incident, &ids).await;
     run.close().await;
     done
 }
 
-async fn rekey(run: &Run, incident: &str, selected: &Selected) -> anyhow::Result<Exit> {
-    run.must_be_there(selected).await?;
+async fn rekey(run: &Run, incident: &str, ids: &ResealedIds) -> anyhow::Result<Exit> {
+    run.must_be_there(ids).await?;
     let rekeyer = Rekeyer::new(run.journal.clone(), run.snapshots.clone());
-    let bar = run.progress(selected);
+    let bar = run.progress(ids);
     // Before anything is done: whoever kills it can go on.
     bar.say(&format!("incident {incident}; if this is interrupted: --incident {incident}"));
-    let summary = rekeyer.rekey(incident, &selected.ids(), &run.options(), |now| bar.shows(now)).await?;
+    let summary = rekeyer.rekey(incident, ids, &run.options(), |now| bar.shows(now)).await?;
     drop(bar);
     let vacuumed = run.vacuum(&summary).await?;
     if run.args.json {

@@ -35,28 +35,27 @@ pub(super) struct RunArgs {
     pub(super) json: bool,
 }
 
-/// Which ids were asked for.
-#[derive(Debug)]
-pub(super) enum Selected {
-    These(Vec<PersistenceId>),
-    Prefix(String),
-    All,
+/// Which ids; one of the three, so that nobody reseals a journal by leaving something out.
+#[derive(Debug, clap::Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct IdArgs {
+    /// These ids, such as 'account|alice'
+    #[arg(value_name = "ID")]
+    ids: Vec<PersistenceId>,
+    /// Ids that begin so, such as 'account|'
+    #[arg(long, value_name = "TEXT")]
+    prefix: Option<String>,
+    /// All ids
+    #[arg(long)]
+    all: bool,
 }
 
-impl Selected {
-    pub(super) fn of(ids: Vec<PersistenceId>, prefix: Option<String>) -> Self {
-        match prefix {
-            Some(prefix) => Self::Prefix(prefix),
-            None if ids.is_empty() => Self::All,
-            None => Self::These(ids),
-        }
-    }
-
-    pub(super) fn ids(&self) -> ResealedIds {
-        match self {
-            Self::These(ids) => ResealedIds::These(ids.clone()),
-            Self::Prefix(prefix) => ResealedIds::Prefix(prefix.clone()),
-            Self::All => ResealedIds::All,
+impl IdArgs {
+    pub(super) fn ids(self) -> ResealedIds {
+        match self.prefix {
+            Some(prefix) => ResealedIds::Prefix(prefix),
+            None if self.all => ResealedIds::All,
+            None => ResealedIds::These(self.ids),
         }
     }
 }
@@ -98,8 +97,8 @@ impl Run {
     }
 
     /// Ids that were named must be there.
-    pub(super) async fn must_be_there(&self, selected: &Selected) -> anyhow::Result<()> {
-        let Selected::These(ids) = selected else { return Ok(()) };
+    pub(super) async fn must_be_there(&self, ids: &ResealedIds) -> anyhow::Result<()> {
+        let ResealedIds::These(ids) = ids else { return Ok(()) };
         for id in ids {
             if !is_known(&*self.stores.journal, id).await? {
                 bail!("{}", unknown(id));
@@ -112,10 +111,10 @@ impl Run {
         ResealOptions { rate: self.args.rate, parallel: self.args.parallel }
     }
 
-    pub(super) fn progress(&self, selected: &Selected) -> Shown {
-        let total = match selected {
-            Selected::These(ids) => Some(ids.len() as u64),
-            Selected::Prefix(_) | Selected::All => None,
+    pub(super) fn progress(&self, ids: &ResealedIds) -> Shown {
+        let total = match ids {
+            ResealedIds::These(ids) => Some(ids.len() as u64),
+            ResealedIds::Prefix(_) | ResealedIds::All => None,
         };
         Shown { bar: Progress::towards(total, "ids"), ids: AtomicU64::new(0) }
     }
