@@ -469,6 +469,46 @@ async fn plain_events_are_read_up_to_the_first_sealed_one() {
     assert_found(&page.unwrap_err(), &alice, "in a page");
 }
 
+/// In memory the mark stands beside the head; this is about the file.
+#[tokio::test]
+async fn events_that_were_cut_off_the_end_in_a_sqlite_file_are_found_when_the_id_is_recovered() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal.db");
+    let backend = Arc::new(SqliteJournal::open(&path, Options::default()).await.unwrap());
+    let journal = sealed(backend.clone(), backend.clone()).await;
+    let [alice, bob] = ["alice", "bob"].map(id);
+    // In appends of one and of several events, by two writers, and with some that were deleted.
+    for (of_id, writer, expected, count) in [
+        (&alice, 1, 0, 1),
+        (&alice, 1, 1, 1),
+        (&bob, 1, 0, 3),
+        (&alice, 1, 2, 3),
+        (&alice, 2, 5, 1),
+        (&bob, 1, 3, 1),
+        (&alice, 2, 6, 2),
+    ] {
+        journal.append(append(of_id, token(writer, 1), expected, count)).await.unwrap();
+    }
+    journal.delete_to(&alice, nr(2)).await.unwrap();
+    let conn = Connection::open(&path).unwrap();
+    for left in (2..8).rev() {
+        // All that is left is as it was written, and no row knows better.
+        conn.execute("DELETE FROM events WHERE stream = 1 AND seq > ?", params![left]).unwrap();
+        conn.execute("UPDATE streams SET known_head = min(known_head, ?) WHERE id = 1", params![left])
+            .unwrap();
+        assert_found(&read(&journal, &alice).await.unwrap_err(), &alice, &format!("{left} left"));
+        let keys =
+            DataKeys::open(backend.clone(), Arc::new(RingKeys::from(ring())), DataKeyOptions::default());
+        let other = SealedJournal::open(backend.clone(), keys.await.unwrap(), SealedOptions::default())
+            .await
+            .unwrap();
+        assert_found(&read(&other, &alice).await.unwrap_err(), &alice, &format!("{left} left"));
+        assert_found(&other.head(&alice).await.unwrap_err(), &alice, &format!("{left} left"));
+        other.keys().close().await;
+    }
+    assert_eq!(read(&journal, &bob).await.unwrap().len(), 4);
+}
+
 #[tokio::test]
 async fn an_envelope_that_is_sealed_already_and_a_mark_of_somebody_else_are_rejected() {
     let memory = Arc::new(MemoryJournal::new());

@@ -6,7 +6,7 @@ mod support;
 
 use annals_journal::sqlite::rusqlite::Connection;
 use annals_journal::sqlite::{Options, SqliteJournal};
-use annals_journal::{Journal, JournalError, JournalExt, PersistenceId, ReplayRange, Token};
+use annals_journal::{Journal, JournalError, JournalExt, Mark, PersistenceId, ReplayRange, Token};
 use futures::TryStreamExt;
 use support::{id, nr, token};
 
@@ -88,8 +88,7 @@ async fn a_file_of_the_first_version_goes_on() {
     // As a build left it that wrote the head with every append.
     let conn = Connection::open(&path).unwrap();
     conn.execute_batch(
-        "DROP TABLE marks;
-         ALTER TABLE events DROP COLUMN mark;
+        "DROP TABLE mark_blocks;
          ALTER TABLE streams RENAME COLUMN known_head TO head;
          UPDATE streams SET head = 3;
          UPDATE annals_schema SET version = 1 WHERE component = 'journal'",
@@ -101,4 +100,35 @@ async fn a_file_of_the_first_version_goes_on() {
     append(&journal, &alice, 3, token(1, 1)).await;
     let events: Vec<_> = journal.replay(ReplayRange::all(&alice)).try_collect().await.unwrap();
     assert_eq!(events.len(), 4);
+}
+
+#[tokio::test]
+async fn a_file_with_marks_in_the_rows_of_events_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal.db");
+    let journal = SqliteJournal::open(&path, Options::default()).await.unwrap();
+    let ids: Vec<_> = (0..250).map(|number| id(&format!("{number:03}"))).collect();
+    for id in &ids {
+        append(&journal, id, 0, token(1, 1)).await;
+    }
+    close(journal).await;
+    // As a build left it that kept a mark in the row of the event that it is about, and that of an id without one in a table.
+    let conn = Connection::open(&path).unwrap();
+    conn.execute_batch(
+        "DROP TABLE mark_blocks;
+         ALTER TABLE events ADD COLUMN mark BLOB;
+         CREATE TABLE marks (stream INTEGER PRIMARY KEY, mark BLOB NOT NULL) STRICT;
+         UPDATE events SET mark = CAST(printf('%032d', stream) AS BLOB) WHERE stream IN (1, 120, 121, 250);
+         INSERT INTO marks VALUES (7, CAST(printf('%032d', 7) AS BLOB));
+         UPDATE annals_schema SET version = 3 WHERE component = 'journal'",
+    )
+    .unwrap();
+    drop(conn);
+    let journal = SqliteJournal::open(&path, Options::default()).await.unwrap();
+    for (stream, id) in (1..).zip(&ids) {
+        let text = format!("{stream:032}");
+        let marked = [1, 7, 120, 121, 250].contains(&stream);
+        let mark = marked.then(|| Mark::from_bytes(text.as_bytes().try_into().unwrap()));
+        assert_eq!(journal.head(id).await.unwrap().mark, mark, "{id}");
+    }
 }

@@ -71,6 +71,27 @@ fn put(conn: &Connection, owner: &str, number: u64, stored: &[u8]) {
     conn.execute(sql, params![stored, format!("account|{owner}"), number.cast_signed()]).unwrap();
 }
 
+/// The mark beside an owner's head, as `journal/src/sqlite/marks.rs` draws it.
+fn mark(here: &Path, owner: &str) -> Vec<u8> {
+    let (at, block) = mark_block(&open(here), owner);
+    block[at..at + 33].to_vec()
+}
+
+fn put_mark(here: &Path, owner: &str, mark: &[u8]) {
+    let conn = open(here);
+    let (at, mut block) = mark_block(&conn, owner);
+    block[at..at + 33].copy_from_slice(mark);
+    conn.execute("UPDATE mark_blocks SET marks = ? WHERE block = 0", [block]).unwrap();
+}
+
+fn mark_block(conn: &Connection, owner: &str) -> (usize, Vec<u8>) {
+    let sql = "SELECT 33 * (streams.id - 1), marks FROM mark_blocks, streams WHERE block = 0 AND persistence_id = ?";
+    conn.query_row(sql, [format!("account|{owner}")], |row| {
+        Ok((usize::try_from(row.get::<_, u32>(0)?).unwrap(), row.get(1)?))
+    })
+    .unwrap()
+}
+
 fn flipped(payload: &Bytes, at: usize) -> Bytes {
     let mut payload = payload.to_vec();
     payload[at] ^= 1;
@@ -154,9 +175,9 @@ fn what_was_taken_out_is_found() {
         here,
         "DELETE FROM events WHERE ordering = 4;
          DELETE FROM events WHERE ordering IN (11, 12); UPDATE events SET envelope = x'' WHERE ordering = 13;
-         UPDATE streams SET deleted_to = 3 WHERE persistence_id = 'account|bob';
-         UPDATE events SET mark = NULL WHERE ordering = 21;",
+         UPDATE streams SET deleted_to = 3 WHERE persistence_id = 'account|bob';",
     );
+    put_mark(here, "carol", &[0; 33]);
     let expected = found([
         "gap account|alice 4",
         "broken-chain account|bob 4",
@@ -167,19 +188,23 @@ fn what_was_taken_out_is_found() {
 }
 
 #[test]
-fn an_end_that_was_cut_off_or_put_back_is_found_by_the_mark_or_by_an_anchor() {
+fn an_end_that_was_cut_off_is_found_by_the_mark() {
     let home = sealed_bank();
     let here = home.path();
-    verify(here, &[&KEYS, &["--write-anchor", "bank.anchor"]]).exits(0);
-    // The newest event, and the mark of another moment.
-    damage(
-        here,
-        "UPDATE events SET mark = (SELECT mark FROM events WHERE ordering = 9) WHERE ordering = 10;
-         DELETE FROM events WHERE ordering = 21; UPDATE streams SET known_head = 3 WHERE persistence_id = 'account|carol';",
-    );
-    assert_eq!(findings(here, 1, &[&KEYS]), found(["cut-off account|alice 10"]));
-    let with_anchor = findings(here, 1, &[&KEYS, &["--anchor", "bank.anchor"]]);
-    assert_eq!(with_anchor, found(["cut-off account|alice 10", "went-back account|carol 4"]));
+    let another = mark(here, "bob");
+    // The newest event, all of them, and another's mark.
+    let ends = "UPDATE streams SET known_head = 0;
+        DELETE FROM events WHERE ordering = 21;
+        DELETE FROM events WHERE stream = (SELECT id FROM streams WHERE persistence_id = 'account|bob');";
+    damage(here, ends);
+    put_mark(here, "alice", &another);
+    let expected = found([
+        "cut-off account|alice 10",
+        "cut-off account|bob 0",
+        "cut-off account|carol 3",
+        "orphaned-key account|bob",
+    ]);
+    assert_eq!(findings(here, 1, &[&KEYS]), expected);
 }
 
 #[test]
@@ -332,6 +357,7 @@ fn an_anchor_of_a_sealed_journal_is_authenticated_and_finds_whatever_was_put_bac
     let here = home.path();
     // An older copy of everything.
     fs::copy(here.join("bank.db"), here.join("older.db")).unwrap();
+    let older_mark = mark(here, "alice");
     goes_on_behind_keys(&home);
     verify(here, &[&KEYS, &["--write-anchor", "bank.anchor"]]).exits(0);
     assert_eq!(findings(here, 0, &[&KEYS, &["--anchor", "bank.anchor"]]), found([]));
@@ -343,7 +369,7 @@ fn an_anchor_of_a_sealed_journal_is_authenticated_and_finds_whatever_was_put_bac
     verify(here, &[&["--write-anchor", "plain.anchor"]]).exits(0);
     verify(here, &[&KEYS, &["--anchor", "plain.anchor"]]).exits(3).says(&["is not sealed with a key"]);
 
-    // The older copy of alice alone, put back: sound in itself.
+    // The older copy of alice alone, put back.
     let (deleted, _) = pruned(here, "alice");
     damage(
         here,
@@ -354,6 +380,9 @@ fn an_anchor_of_a_sealed_journal_is_authenticated_and_finds_whatever_was_put_bac
             .replace("older.db", here.join("older.db").to_str().unwrap())
             .as_str(),
     );
+    assert_eq!(findings(here, 1, &[&KEYS]), found(["cut-off account|alice 10"]));
+    // With its mark it is sound in itself.
+    put_mark(here, "alice", &older_mark);
     assert_eq!(findings(here, 0, &[&KEYS]), found([]), "deleted to {deleted}");
     assert_eq!(
         findings(here, 1, &[&KEYS, &["--anchor", "bank.anchor"]]),

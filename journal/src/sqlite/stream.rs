@@ -1,7 +1,8 @@
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Statement, params};
 
-use crate::{Epoch, Head, Mark, PersistenceId, SeqNr, Token};
+use super::marks;
+use crate::{Epoch, Head, PersistenceId, SeqNr, Token};
 
 /// The row of an id: where it stands.
 #[derive(Debug, Clone, Copy)]
@@ -22,8 +23,8 @@ impl Stream {
     pub(super) const FIND: &'static str = "\
         SELECT id, max(known_head, coalesce((SELECT max(seq) FROM events WHERE stream = streams.id), 0)),
             epoch, activation, deleted_to,
-            coalesce((SELECT mark FROM events WHERE stream = streams.id ORDER BY seq DESC LIMIT 1),
-                (SELECT mark FROM marks WHERE stream = streams.id))
+            (SELECT substr(marks, 1 + 33 * ((streams.id - 1) % 120), 33) FROM mark_blocks
+             WHERE block = (streams.id - 1) / 120)
         FROM streams WHERE persistence_id = ?";
 
     /// The same with the statement at hand, for many ids.
@@ -34,7 +35,7 @@ impl Stream {
                 seq_nr: seq_nr(row, 1)?,
                 token,
                 deleted_to: seq_nr(row, 4)?,
-                mark: mark(row, 5)?,
+                mark: marks::read(row, 5)?,
                 ..Head::EMPTY
             };
             Ok(Self { id: row.get(0)?, head })
@@ -91,10 +92,6 @@ pub(super) fn seq_nr(row: &Row<'_>, column: usize) -> rusqlite::Result<SeqNr> {
         .ok()
         .and_then(SeqNr::new)
         .ok_or(rusqlite::Error::IntegralValueOutOfRange(column, number))
-}
-
-fn mark(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Mark>> {
-    Ok(row.get::<_, Option<[u8; Mark::BYTES]>>(column)?.map(Mark::from_bytes))
 }
 
 /// A persistence id as it was stored; one that breaks the rules is a damaged file.

@@ -10,7 +10,7 @@ use super::Schema;
 /// - `streams` is where tokens and deletions are kept for ever. `known_head` is the head when the row was last written, by a claim, the first
 ///   append under a token, or a deletion: the head is that or the highest `seq`, whichever is higher. An append under the token
 ///   of the row writes nothing here.
-/// - `mark` of an id's newest event is the id's. `marks` has those of ids that were given one before they had an event.
+/// - `mark_blocks` has the marks of ids, each in one place, by the number of its row in `streams` (drawn in `marks.rs`).
 /// - `record_revisions` has one row: the last revision that any record was given.
 pub(super) const TABLES: Schema = Schema {
     component: "journal",
@@ -52,5 +52,21 @@ INSERT INTO record_revisions (last) VALUES (0);",
         "\
 ALTER TABLE events ADD COLUMN mark BLOB;
 CREATE TABLE marks (stream INTEGER PRIMARY KEY, mark BLOB NOT NULL) STRICT;",
+        // A mark goes with its event, and an older one is left: a history that was cut off looked whole.
+        "\
+CREATE TABLE mark_blocks (block INTEGER PRIMARY KEY, marks BLOB NOT NULL) STRICT;
+WITH RECURSIVE places (stream) AS (
+    SELECT 1 UNION ALL SELECT stream + 1 FROM places WHERE stream < (SELECT 120 * ((max(id) + 119) / 120) FROM streams)
+), known (stream, mark) AS (
+    SELECT s.id, coalesce((SELECT mark FROM events WHERE stream = s.id ORDER BY seq DESC LIMIT 1),
+        (SELECT mark FROM marks WHERE stream = s.id))
+    FROM streams s
+)
+INSERT INTO mark_blocks (block, marks)
+SELECT (stream - 1) / 120, unhex(group_concat(iif(mark IS NULL, hex(zeroblob(33)), '01' || hex(mark)), '' ORDER BY stream))
+FROM places LEFT JOIN known USING (stream)
+GROUP BY (stream - 1) / 120 HAVING count(mark) > 0;
+DROP TABLE marks;
+ALTER TABLE events DROP COLUMN mark;",
     ],
 };

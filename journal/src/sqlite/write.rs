@@ -31,7 +31,7 @@ pub(super) fn write(
         answers.push(answer);
     }
     insert_events(conn, &list.rows)?;
-    list.marks.into_iter().try_for_each(|(stream, mark)| marks::put(conn, stream, mark))?;
+    marks::put(conn, list.marks)?;
     Ok(answers)
 }
 
@@ -41,7 +41,7 @@ struct List<'a> {
     heads: &'a mut Heads,
     find: CachedStatement<'a>,
     rows: Vec<EventRow<'a>>,
-    /// Rows of `streams` with the marks that they get without an event behind it, oldest first.
+    /// Rows of `streams` with the marks that they get, oldest first.
     marks: Vec<(i64, Mark)>,
 }
 
@@ -51,8 +51,6 @@ struct EventRow<'a> {
     seq_nr: SeqNr,
     slice: Slice,
     event: &'a EncodedEvent,
-    /// Of an append's last event: the id's.
-    mark: Option<Mark>,
 }
 
 impl<'a> List<'a> {
@@ -78,13 +76,15 @@ impl<'a> List<'a> {
                 }))
             }
             EncodedKind::Append { expected, events, mark } => {
-                let mark = match changed(id, head, mark.as_deref().copied()) {
+                let change = mark.as_deref().copied();
+                let mark = match changed(id, head, change) {
                     Ok(mark) => mark,
                     Err(conflict) => return Ok(Err(conflict)),
                 };
                 let events = events.as_deref().unwrap_or_default();
                 let head = Head { seq_nr: expected.plus(events.len() as u64), token, mark, ..head };
                 let stream = self.set(id, known, head)?;
+                self.marks.extend(change.map(|change| (stream.id, change.to)));
                 self.append(stream, id.slice(), *expected, events);
                 Ok(Ok(head))
             }
@@ -98,7 +98,7 @@ impl<'a> List<'a> {
                 Ok(mark) => {
                     let head = Head { mark, ..head };
                     let stream = self.set(id, known, head)?;
-                    self.marks.extend(mark.map(|mark| (stream.id, mark)));
+                    self.marks.push((stream.id, change.to));
                     Ok(Ok(head))
                 }
                 Err(conflict) => Ok(Err(conflict)),
@@ -129,14 +129,8 @@ impl<'a> List<'a> {
         let mut seq_nr = before;
         self.rows.extend(events.iter().map(|event| {
             seq_nr = seq_nr.next();
-            EventRow { stream: stream.id, seq_nr, slice, event, mark: None }
+            EventRow { stream: stream.id, seq_nr, slice, event }
         }));
-        if let Some(mark) = stream.head.mark
-            && let Some(last) = self.rows.last_mut()
-        {
-            last.mark = Some(mark);
-            self.marks.retain(|(changed, _)| *changed != stream.id);
-        }
     }
 }
 
@@ -155,26 +149,18 @@ fn changed(id: &PersistenceId, head: Head, change: Option<MarkChange>) -> Result
 
 /// Inserts events in their order, many with one statement where there are many.
 fn insert_events(conn: &Connection, rows: &[EventRow<'_>]) -> rusqlite::Result<()> {
-    let marked = rows.iter().any(|row| row.mark.is_some());
-    let (one, many_sql) =
-        if marked { (INSERT_ONE_MARKED, &INSERT_MANY_MARKED) } else { (INSERT_ONE, &INSERT_MANY) };
     let (many, rest) = rows.as_chunks::<ROWS_A_STATEMENT>();
     if !many.is_empty() {
-        let mut insert = conn.prepare_cached(many_sql)?;
+        let mut insert = conn.prepare_cached(&INSERT_MANY)?;
         for rows in many {
-            insert_with(conn, &mut insert, rows, marked)?;
+            insert_with(conn, &mut insert, rows)?;
         }
     }
-    let mut insert = conn.prepare_cached(one)?;
-    rest.chunks(1).try_for_each(|row| insert_with(conn, &mut insert, row, marked))
+    let mut insert = conn.prepare_cached(INSERT_ONE)?;
+    rest.chunks(1).try_for_each(|row| insert_with(conn, &mut insert, row))
 }
 
-fn insert_with(
-    conn: &Connection,
-    insert: &mut Statement<'_>,
-    rows: &[EventRow<'_>],
-    marked: bool,
-) -> rusqlite::Result<()> {
+fn insert_with(conn: &Connection, insert: &mut Statement<'_>, rows: &[EventRow<'_>]) -> rusqlite::Result<()> {
     let mut parameters = 1..;
     let mut next = || parameters.next().unwrap_or_default();
     for row in rows {
@@ -182,9 +168,6 @@ fn insert_with(
         insert.raw_bind_parameter(next(), stored_seq_nr(row.seq_nr))?;
         insert.raw_bind_parameter(next(), row.slice.number())?;
         insert.raw_bind_parameter(next(), row.event.bytes.as_ref())?;
-        if marked {
-            insert.raw_bind_parameter(next(), row.mark.as_ref().map(|mark| mark.as_bytes().as_slice()))?;
-        }
     }
     insert.raw_execute()?;
     // Rows of one statement are numbered one after the other: nobody else inserts.
@@ -207,9 +190,5 @@ pub(super) fn insert_tags(conn: &Connection, ordering: i64, tags: &[Tag]) -> rus
 const INSERT_ONE: &str = "INSERT OR FAIL INTO events (stream, seq, slice, envelope) VALUES (?, ?, ?, ?)";
 static INSERT_MANY: LazyLock<String> =
     LazyLock::new(|| format!("{INSERT_ONE}{}", ", (?, ?, ?, ?)".repeat(ROWS_A_STATEMENT - 1)));
-const INSERT_ONE_MARKED: &str =
-    "INSERT OR FAIL INTO events (stream, seq, slice, envelope, mark) VALUES (?, ?, ?, ?, ?)";
-static INSERT_MANY_MARKED: LazyLock<String> =
-    LazyLock::new(|| format!("{INSERT_ONE_MARKED}{}", ", (?, ?, ?, ?, ?)".repeat(ROWS_A_STATEMENT - 1)));
 /// From here on a longer statement gains nothing; most commits under load are as long.
 const ROWS_A_STATEMENT: usize = 16;
