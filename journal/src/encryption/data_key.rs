@@ -60,13 +60,26 @@ impl DataKey {
     /// # Errors
     /// [`UsedUp`], and `text` is as it was.
     pub fn seal(&self, context: &[u8], text: &mut [u8]) -> Result<Seal, UsedUp> {
-        if self.sealed.fetch_add(1, Ordering::Relaxed) >= MAX_SEALS {
-            return Err(UsedUp);
-        }
+        self.reserve(1)?;
+        Ok(self.seal_reserved(context, text))
+    }
+
+    /// Counts texts that are about to be sealed: each may be sealed once with [`DataKey::seal_reserved`].
+    ///
+    /// # Errors
+    /// [`UsedUp`], and the key seals nothing any more.
+    pub(super) fn reserve(&self, texts: usize) -> Result<(), UsedUp> {
+        let texts = texts as u64;
+        let before = self.sealed.fetch_add(texts, Ordering::Relaxed);
+        if before.saturating_add(texts) <= MAX_SEALS { Ok(()) } else { Err(UsedUp) }
+    }
+
+    /// As [`DataKey::seal`], of a text that was counted.
+    pub(super) fn seal_reserved(&self, context: &[u8], text: &mut [u8]) -> Seal {
         let mut nonce = [0; NONCE_BYTES];
         rand::rng().fill_bytes(&mut nonce);
         let tag = self.cipher.seal(&nonce, context, text);
-        Ok(Seal { nonce, tag })
+        Seal { nonce, tag }
     }
 
     /// Decrypts `text` in its place.

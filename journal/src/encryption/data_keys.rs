@@ -1,10 +1,10 @@
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use tokio::sync::OnceCell;
 
 use super::keeper::Keeper;
-use super::key_cache::{KeyCache, Note};
+use super::key_cache::{KeyCache, Lookup, Note};
 use super::key_records::{Generation, KeyRecord as _, ScopeKeys, scope_key};
 use super::key_store::{ATTEMPTS, Active, KeyStore, busy, no_answer};
 use super::registration::Registration;
@@ -64,6 +64,13 @@ impl Shared {
         self.set_active(active);
         Ok(active)
     }
+}
+
+/// A key that was in memory. It does not keep it there.
+#[derive(Debug, Clone)]
+pub(super) struct HeldKey {
+    lookup: Lookup,
+    key: Weak<DataKey>,
 }
 
 /// A scope's record and its keys.
@@ -175,6 +182,20 @@ impl DataKeys {
     /// The key that seals an id's events from this number on, when it is in memory.
     pub fn to_seal_cached(&self, id: &PersistenceId, seq_nr: SeqNr) -> Option<Arc<DataKey>> {
         self.shared.cache.get(id.as_str())?.to_seal(seq_nr).cloned()
+    }
+
+    /// The same, to be held by who seals the id's next events.
+    pub(super) fn to_seal_held(&self, id: &PersistenceId, seq_nr: SeqNr) -> Option<(Arc<DataKey>, HeldKey)> {
+        let lookup = self.shared.cache.lookup(id.as_str());
+        let key = self.to_seal_cached(id, seq_nr)?;
+        let held = HeldKey { lookup, key: Arc::downgrade(&key) };
+        Some((key, held))
+    }
+
+    /// A key that is held, when it is the one that a lookup would find.
+    pub(super) fn held(&self, held: &HeldKey, seq_nr: SeqNr) -> Option<Arc<DataKey>> {
+        let key = held.key.upgrade().filter(|key| key.seals(seq_nr))?;
+        self.shared.cache.is_current(held.lookup).then_some(key)
     }
 
     /// The keys that seal each id's events from this number on, in the order of `wanted`. Those that are missing or used up are made,

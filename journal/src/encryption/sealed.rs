@@ -13,6 +13,7 @@ mod events;
 mod gather;
 mod ids;
 mod journal;
+mod lone;
 mod options;
 mod pages;
 mod plain;

@@ -16,12 +16,25 @@ pub(super) fn seal(
     event: &Envelope,
     context: &mut Vec<u8>,
 ) -> Result<(Bytes, Links), UsedUp> {
+    key.reserve(1)?;
+    Ok(seal_reserved(chain, key, before, out, event, context))
+}
+
+/// The same of an event that the key has counted.
+pub(super) fn seal_reserved(
+    chain: &Chain,
+    key: &DataKey,
+    before: &Link,
+    out: Option<Link>,
+    event: &Envelope,
+    context: &mut Vec<u8>,
+) -> (Bytes, Links) {
     write_context(context, key.scope(), key.id(), event);
     let (mut draft, begin) = Record::draft(&event.payload, out.as_ref());
-    let seal = key.seal(context, &mut draft[begin..])?;
+    let seal = key.seal_reserved(context, &mut draft[begin..]);
     let link = chain.link(before, out.as_ref(), context, &seal, &draft[begin..]);
     let links = Links { link, out };
-    Ok((Record::finish(draft, &seal, &links), links))
+    (Record::finish(draft, &seal, &links), links)
 }
 
 /// The record of a sealed event.

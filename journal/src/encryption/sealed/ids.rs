@@ -6,6 +6,7 @@ use quick_cache::sync::Cache;
 use quick_cache::{DefaultHashBuilder, Lifecycle, UnitWeighter};
 
 use super::record::Link;
+use crate::encryption::data_keys::HeldKey;
 use crate::{Head, Mark, PersistenceId, SeqNr, Token, Write};
 
 /// What is known of the ids that were used last.
@@ -31,6 +32,8 @@ pub(super) struct Known {
     pub(super) head: Option<Stored>,
     /// The plain events up to here were there before the first sealed one.
     pub(super) plain_to: SeqNr,
+    /// What its last event was sealed with.
+    pub(super) key: Option<HeldKey>,
 }
 
 /// The end of an id's history, as the newest writer here sees it.

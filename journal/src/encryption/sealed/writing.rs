@@ -6,6 +6,7 @@ use bytes::Bytes;
 use futures::future::FutureExt as _;
 
 use super::ids::{Id, Tail};
+use super::lone::no_answer;
 use super::record::{Link, Links};
 use super::{Vault, events, unmarked};
 use crate::encryption::DataKey;
@@ -16,8 +17,8 @@ use crate::{
 };
 
 impl Vault {
-    /// Seals a list and writes it.
-    pub(super) async fn write(&self, writes: Vec<Write>) -> Vec<Result<Head, JournalError>> {
+    /// Seals any list and writes it.
+    pub(super) async fn write_list(&self, writes: Vec<Write>) -> Vec<Result<Head, JournalError>> {
         let ids = self.ids.of(&writes);
         let mut order = Vec::with_capacity(ids.len());
         for (_, id) in &ids {
@@ -40,9 +41,7 @@ impl Vault {
         let lives = self.lives_of_claimed(&asked, &answered).await;
         let mut answered = answered.into_iter();
         for ((place, asked), life) in places.into_iter().zip(asked).zip(lives) {
-            let answer = answered.next().unwrap_or_else(|| {
-                Err(JournalError::Unknown { reason: "the journal gave no answer".into(), source: None })
-            });
+            let answer = answered.next().unwrap_or_else(|| Err(no_answer()));
             answers[place] = Some(self.answered(find(&ids, &asked.id), asked, answer, life).await);
         }
         answers.into_iter().flatten().collect()
@@ -105,7 +104,7 @@ impl Vault {
     /// Seals an append upon what the id ends with.
     async fn append(
         &self,
-        append: AtomicWrite,
+        mut append: AtomicWrite,
         id: &Id,
         limits: Limits,
         context: &mut Vec<u8>,
@@ -125,17 +124,13 @@ impl Vault {
         };
         let first = append.expected.next();
         let mut key = self.key_to_seal(&append.persistence_id, first).await?;
-        let mut links = Links::only(tail.link);
-        let mut sealed = Vec::with_capacity(append.events.len());
-        for event in append.events {
-            let payload;
-            (payload, links) = self.seal_event(&mut key, links.out(), None, &event, context).await?;
-            sealed.push(Envelope { key_id: Some(key.id()), payload, ..event });
+        if key.reserve(append.events.len()).is_err() {
+            key = self.key_to_seal(&append.persistence_id, first).await?;
+            key.reserve(append.events.len())
+                .map_err(|used_up| JournalError::key(&append.persistence_id, used_up.to_string()))?;
         }
-        let last = append.expected.plus(sealed.len() as u64);
-        let to = self.chain.mark(&append.persistence_id, last, &links.link);
-        id.known().advance(Tail { seq_nr: last, token: append.token, link: links.link, mark: Some(to) });
-        Ok(AtomicWrite { events: sealed, mark: Some(MarkChange { from: tail.mark, to }), ..append })
+        self.seal_upon(tail, &key, &mut append, id, context);
+        Ok(append)
     }
 
     /// Seals an event, with a fresh key where this one is used up.
@@ -199,9 +194,7 @@ impl Vault {
         let mut head = match answer {
             Ok(head) => head,
             Err(error) => {
-                id.known().doubt(asked.token);
-                // Whoever took the id over may have given it another key.
-                self.keys.forget(&asked.id);
+                self.doubt(id, &asked.id, asked.token);
                 return Err(error);
             }
         };
