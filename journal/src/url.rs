@@ -28,6 +28,7 @@ use crate::{Journal, MemoryJournal, Records};
 /// | `writers=`, `readers=` 1 to 1000 | `4` | the most connections that write, and that read |
 /// | `acquire_timeout_ms=` 0 to 3600000 | `5000` | how long to wait for a connection |
 /// | `patience_ms=` 0 to 3600000 | `50` | how long a page of a reader waits for transactions that are open |
+/// | `partitions=` 0 to 1024 | `0` | over how many tables the events of a journal that is made are spread |
 /// | `sslmode=`, `sslrootcert=`, `sslcert=`, `sslkey=`, `application_name=`, `options=` | | as for libpq |
 ///
 /// A password is in no text that is made of a URL: [`Display`](fmt::Display) writes `***` in its place.
@@ -367,12 +368,13 @@ fn postgres_target(_url: &str, text: &str) -> Result<Target, InvalidJournalUrl> 
 /// Takes our own parameters out; `text` is the URL without its password.
 #[cfg(feature = "postgres")]
 fn postgres_target(url: &str, text: &str) -> Result<Target, InvalidJournalUrl> {
-    const ALLOWED: [&str; 11] = [
+    const ALLOWED: [&str; 12] = [
         "schema",
         "writers",
         "readers",
         "acquire_timeout_ms",
         "patience_ms",
+        "partitions",
         "sslmode",
         "sslrootcert",
         "sslcert",
@@ -399,6 +401,10 @@ fn postgres_target(url: &str, text: &str) -> Result<Target, InvalidJournalUrl> {
             Ok(number @ 1..=1_000) => Ok(number),
             _ => Err(invalid("a number from 1 to 1000")),
         };
+        let partitions = || match value.parse() {
+            Ok(number @ 0..=postgres::Options::MAX_PARTITIONS) => Ok(number),
+            _ => Err(invalid("a number from 0 to 1024")),
+        };
         let duration = || match value.parse() {
             Ok(millis @ 0..=3_600_000) => Ok(std::time::Duration::from_millis(millis)),
             _ => Err(invalid("a number of milliseconds from 0 to 3600000")),
@@ -410,6 +416,7 @@ fn postgres_target(url: &str, text: &str) -> Result<Target, InvalidJournalUrl> {
             "readers" => options.readers(connections()?),
             "acquire_timeout_ms" => options.acquire_timeout(duration()?),
             "patience_ms" => options.patience(duration()?),
+            "partitions" => options.partitions(partitions()?),
             name if ALLOWED.contains(&name) => {
                 others.push(parameter);
                 options
@@ -527,6 +534,7 @@ mod tests {
         assert!(refused("postgres://db/bank?password=x").contains("schema, writers"));
         assert!(refused("postgres://db/bank?schema=A;B").contains("lower-case"));
         assert!(refused("postgres://db/bank?writers=0").contains("1 to 1000"));
+        assert!(refused("postgres://db/bank?partitions=1025").contains("0 to 1024"));
         assert!(refused("postgres://db/bank?readers=1&readers=2").contains("twice"));
     }
 }

@@ -1,4 +1,4 @@
-//! The PostgreSQL backend keeps the contract, alone, behind group commit and behind keys.
+//! The PostgreSQL backend keeps the contract, alone, in partitions, behind group commit and behind keys.
 #![cfg(all(feature = "conformance", feature = "postgres"))]
 
 #[path = "support/others.rs"]
@@ -18,6 +18,15 @@ async fn open(place: &Place) -> Option<Arc<PostgresJournal>> {
 
 annals_journal::conformance!(alone, |place| async move {
     let Some(journal) = open(&place).await else { return Store::missing(postgres::MISSING) };
+    let database = journal.database().clone();
+    Store::new(journal.clone(), journal).on_close(async move || database.close().await).outlives_process()
+});
+
+annals_journal::conformance!(partitions, |place| async move {
+    let Some(url) = postgres::url() else { return Store::missing(postgres::MISSING) };
+    let options = postgres::options(&place.name()).partitions(3);
+    let journal = PostgresJournal::open(&url, options).await.unwrap_or_else(|error| panic!("{error}"));
+    let journal = Arc::new(journal);
     let database = journal.database().clone();
     Store::new(journal.clone(), journal).on_close(async move || database.close().await).outlives_process()
 });

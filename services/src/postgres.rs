@@ -176,6 +176,56 @@ impl Cluster {
         self.folder.join("data")
     }
 
+    /// Puts a file into the folder with the configuration, such as a key for TLS, that only the server may read.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn keep(&self, name: &str, content: &[u8]) -> Result<()> {
+        let path = self.data().join(name);
+        fs::write(&path, content).with_context(|| format!("writing {}", path.display()))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        Account::needed().map_or(Ok(()), |account| account.own(&path))
+    }
+
+    /// Gives a folder to whoever runs the server, such as one for a tablespace.
+    ///
+    /// # Errors
+    /// It cannot be given away.
+    pub fn give(&self, folder: &Path) -> Result<()> {
+        Account::needed().map_or(Ok(()), |account| account.own(folder))
+    }
+
+    /// A standby of this server in another folder, which follows it once it is started.
+    ///
+    /// # Errors
+    /// The server does not run, or gives no copy of itself.
+    pub fn standby(&self, folder: &Path) -> Result<Self> {
+        let url = self.url().context("PostgreSQL does not run, and has nobody to follow")?;
+        let standby = Self::at(self.installation.clone(), folder);
+        standby.make_folder()?;
+        let output = standby
+            .program("pg_basebackup")
+            .args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-D"])
+            .arg(standby.data())
+            .args(["-d", &url])
+            .output()
+            .context("starting pg_basebackup")?;
+        ensure!(
+            output.status.success(),
+            "pg_basebackup failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+        Ok(standby)
+    }
+
+    /// Makes a standby the primary, and waits until it is.
+    ///
+    /// # Errors
+    /// It does not become one.
+    pub fn promote(&self) -> Result<()> {
+        self.run("pg_ctl", &["promote", "--wait", "--timeout=60", "--silent"])
+    }
+
     fn port_file(&self) -> PathBuf {
         self.folder.join("port")
     }
@@ -188,17 +238,19 @@ impl Cluster {
         self.folder.join("log")
     }
 
+    fn make_folder(&self) -> Result<()> {
+        fs::create_dir_all(&self.folder).with_context(|| format!("creating {}", self.folder.display()))?;
+        fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700))?;
+        Account::needed().map_or(Ok(()), |account| account.own(&self.folder))
+    }
+
     fn create(&self) -> Result<()> {
         if self.data().join("PG_VERSION").exists() {
             return Ok(());
         }
         let making = self.folder.join("data.new");
         let _ = fs::remove_dir_all(&making);
-        fs::create_dir_all(&self.folder).with_context(|| format!("creating {}", self.folder.display()))?;
-        fs::set_permissions(&self.folder, fs::Permissions::from_mode(0o700))?;
-        if let Some(account) = Account::needed() {
-            account.own(&self.folder)?;
-        }
+        self.make_folder()?;
         let output = self
             .program("initdb")
             .args(["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync", "-D"])
@@ -280,6 +332,13 @@ impl Private {
         let private = Self(Cluster::at(installation, folder));
         let url = private.0.start(settings)?;
         Ok((private, url))
+    }
+}
+
+impl From<Cluster> for Private {
+    /// Takes a server over: it is stopped and removed with this.
+    fn from(cluster: Cluster) -> Self {
+        Self(cluster)
     }
 }
 

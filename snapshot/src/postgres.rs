@@ -57,17 +57,10 @@ impl SnapshotStore for PostgresSnapshotStore {
 
     async fn load(&self, id: &PersistenceId, at_most: SeqNr) -> Result<Option<Snapshot>, SnapshotError> {
         let failed = |error| unavailable(read_failure(self.database.server(), error));
-        let mut connection = self.database.reader().await.map_err(unavailable)?;
-        let row = sqlx::query(
-            "SELECT seq, stored FROM snapshots WHERE persistence_id = $1 AND seq <= $2 ORDER BY seq DESC LIMIT 1",
-        )
-        .bind(id.as_str())
-        .bind(column(at_most))
-        .fetch_optional(&mut *connection)
-        .await
-        .map_err(failed)?;
-        connection.done();
-        let Some(row) = row else { return Ok(None) };
+        const NEWEST: &str = "SELECT seq, stored FROM snapshots WHERE persistence_id = $1 AND seq <= $2 ORDER BY seq DESC LIMIT 1";
+        let query = || sqlx::query(NEWEST).bind(id.as_str()).bind(column(at_most));
+        let rows = self.database.rows(query).await.map_err(unavailable)?;
+        let Some(row) = rows.first() else { return Ok(None) };
         let seq_nr = row.try_get(0).and_then(number).map_err(failed)?;
         let stored: Vec<u8> = row.try_get(1).map_err(failed)?;
         let snapshot = Snapshot::decode_as(&stored.into(), id, seq_nr);
@@ -92,14 +85,10 @@ impl SnapshotStore for PostgresSnapshotStore {
 
     async fn list(&self, id: &PersistenceId) -> Result<Vec<SeqNr>, SnapshotError> {
         let failed = |error| unavailable(read_failure(self.database.server(), error));
-        let mut connection = self.database.reader().await.map_err(unavailable)?;
-        let numbers = sqlx::query_scalar("SELECT seq FROM snapshots WHERE persistence_id = $1 ORDER BY seq")
-            .bind(id.as_str())
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(failed)?;
-        connection.done();
-        numbers.into_iter().map(number).collect::<sqlx::Result<_>>().map_err(failed)
+        const NUMBERS: &str = "SELECT seq FROM snapshots WHERE persistence_id = $1 ORDER BY seq";
+        let rows =
+            self.database.rows(|| sqlx::query(NUMBERS).bind(id.as_str())).await.map_err(unavailable)?;
+        rows.iter().map(|row| row.try_get(0).and_then(number)).collect::<sqlx::Result<_>>().map_err(failed)
     }
 
     fn max_payload_bytes(&self) -> usize {

@@ -1,11 +1,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, Connection as _};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
+use sqlx::query::Query;
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Postgres};
 
 use super::connections::{Connection, Connections};
-use super::failure::read_failure;
+use super::failure::{read_failure, was_ended};
 use super::open_error::Place;
 use super::{OpenError, Options, Schema, schema};
 use crate::JournalError;
@@ -61,6 +62,8 @@ impl Database {
         } else {
             connect
         };
+        // Whole statements as warnings, whenever a disk is slow; the metrics have the times.
+        let connect = connect.disable_statement_logging();
         let database = connect.get_database().unwrap_or_else(|| connect.get_username());
         let server = format!("{}:{}/{database}", connect.get_host(), connect.get_port());
         let mut setup = format!("SET search_path TO \"{}\"; {SETUP}", options.schema);
@@ -108,6 +111,29 @@ impl Database {
     /// [`JournalError::Unavailable`].
     pub async fn reader(&self) -> Result<Connection, JournalError> {
         self.inner.readers.lend().await.map_err(|error| read_failure(self.server(), error))
+    }
+
+    /// The rows that a statement reads. One whose connection turns out to have been ended is done again, once.
+    ///
+    /// # Errors
+    /// [`JournalError::Unavailable`]; [`JournalError::Corrupt`] when a row is none of ours.
+    pub async fn rows<'q>(
+        &self,
+        statement: impl Fn() -> Query<'q, Postgres, PgArguments>,
+    ) -> Result<Vec<PgRow>, JournalError> {
+        let mut again = true;
+        loop {
+            let mut connection = self.reader().await?;
+            let query = statement();
+            match query.fetch_all(&mut *connection).await {
+                Ok(rows) => {
+                    connection.done();
+                    return Ok(rows);
+                }
+                Err(error) if again && was_ended(&error) => again = false,
+                Err(error) => return Err(read_failure(self.server(), error)),
+            }
+        }
     }
 
     /// Closes the connections; whoever asks afterwards is told so.

@@ -32,6 +32,14 @@ pub(super) fn gave_way(error: &sqlx::Error) -> bool {
     matches!(code(error).as_deref(), Some(SERIALIZATION_FAILURE | DEADLOCK))
 }
 
+/// Whether the connection was ended, by the server, by an operator or on the way.
+pub(super) fn was_ended(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) => true,
+        error => matches!(code(error).as_deref(), Some("57P01" | "57P02")),
+    }
+}
+
 /// The five characters by which PostgreSQL names an error.
 pub(super) fn code(error: &sqlx::Error) -> Option<String> {
     Some(error.as_database_error()?.code()?.into_owned())

@@ -79,12 +79,9 @@ impl Journal for PostgresJournal {
     }
 
     async fn head(&self, id: &PersistenceId) -> Result<Head, JournalError> {
-        let mut connection = self.database.reader().await?;
-        let found = sqlx::query(statements::HEAD).bind(id.as_str()).fetch_optional(&mut *connection).await;
-        let head = found.and_then(|row| row.map_or(Ok(Head::EMPTY), |row| row::head(&row, 0)));
-        let head = head.map_err(|error| read_failure(self.database.server(), error))?;
-        connection.done();
-        Ok(head)
+        let rows = self.database.rows(|| sqlx::query(statements::HEAD).bind(id.as_str())).await?;
+        let head = rows.first().map_or(Ok(Head::EMPTY), |row| row::head(row, 0));
+        head.map_err(|error| read_failure(self.database.server(), error))
     }
 
     async fn delete_to(&self, id: &PersistenceId, to: SeqNr) -> Result<(), JournalError> {

@@ -24,6 +24,16 @@ pub enum OpenError {
         /// How long.
         waited: Duration,
     },
+    /// TLS could not be begun as `sslmode` asks for it.
+    #[error(
+        "no TLS with PostgreSQL at {server} ({reason}); give the root that signed its certificate as sslrootcert, and the name that stands in it as the host"
+    )]
+    Tls {
+        /// Where.
+        server: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The server does not let us in.
     #[error(
         "PostgreSQL at {server} does not let {user:?} in ({reason}); correct user and password, or pg_hba.conf"
@@ -146,10 +156,16 @@ impl OpenError {
             (_, Some("28000" | "28P01")) => Self::Refused { server, user, reason },
             (_, Some("3D000")) => Self::MissingDatabase { server },
             (_, Some("25006")) => Self::ReadOnly { server, reason },
-            (_, Some("42501")) => Self::Forbidden { server, user, reason },
+            // A table that is there, in a schema that the role may not use, does not exist for it.
+            (_, Some("42501" | "42P01")) => Self::Forbidden { server, user, reason },
             (_, Some("53300" | "57P03" | "57P01" | "57P02")) => Self::Unreachable { server, reason },
             (sqlx::Error::PoolTimedOut, _) => Self::Busy { server, waited: place.waited },
-            (sqlx::Error::Io(_) | sqlx::Error::Tls(_), _) => Self::Unreachable { server, reason },
+            (sqlx::Error::Tls(_), _) => Self::Tls { server, reason },
+            // So rustls names a certificate that it does not take.
+            (sqlx::Error::Io(error), _) if error.kind() == std::io::ErrorKind::InvalidData => {
+                Self::Tls { server, reason }
+            }
+            (sqlx::Error::Io(_), _) => Self::Unreachable { server, reason },
             (sqlx::Error::Configuration(_), _) => Self::Url { reason },
             _ => Self::CannotOpen { server, reason },
         }

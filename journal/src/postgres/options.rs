@@ -23,6 +23,9 @@ pub struct Options {
     /// How long a page waits at most for transactions that are open and began before something that it could give. It goes on at
     /// once when they end. Default: 50 ms.
     pub patience: Duration,
+    /// Over how many partitions the events are spread, by a hash of their persistence id, when the tables are made; they stay as they
+    /// were made. 0 is one table. Default: 0.
+    pub partitions: u32,
 }
 
 impl Options {
@@ -56,6 +59,15 @@ impl Options {
         Self { patience, ..self }
     }
 
+    /// The same with the events of a new journal spread over partitions, at most 1024.
+    #[must_use]
+    pub fn partitions(self, partitions: u32) -> Self {
+        Self { partitions: partitions.min(Self::MAX_PARTITIONS), ..self }
+    }
+
+    /// The most partitions: each page of a reader looks into all of them.
+    pub(crate) const MAX_PARTITIONS: u32 = 1024;
+
     /// Whether a text can be a schema: 1 to 63 lower-case letters, digits and `_`, a letter or `_` first.
     pub(crate) fn is_schema(text: &str) -> bool {
         const MAX_BYTES: usize = 63;
@@ -73,6 +85,7 @@ impl Default for Options {
             readers: 4,
             acquire_timeout: Duration::from_secs(5),
             patience: Duration::from_millis(50),
+            partitions: 0,
         }
     }
 }

@@ -75,15 +75,13 @@ async fn look(
     let rows_at_most = i64::try_from(limit).unwrap_or(i64::MAX);
     let query =
         |sql: &'static str| sqlx::query(sql).bind(generation).bind(major).bind(minor).bind(rows_at_most);
-    let query = match wanted {
+    let query = || match wanted {
         Wanted::Slices(slices) => query(statements::BY_SLICE)
             .bind(slices.first().number().cast_signed())
             .bind(slices.last().number().cast_signed()),
         Wanted::Tag(tag) => query(statements::BY_TAG).bind(tag.as_str()),
     };
-    let mut connection = database.reader().await?;
-    let rows = query.fetch_all(&mut *connection).await.map_err(failed)?;
-    connection.done();
+    let rows = database.rows(query).await?;
     Look::of(&rows, failed)
 }
 
@@ -154,16 +152,11 @@ async fn check_offset(database: &Database, after: Offset, look: &Look) -> Result
 /// Where a generation ended.
 async fn end_of(database: &Database, generation: u64) -> Result<Option<Offset>, JournalError> {
     let failed = |error| read_failure(database.server(), error);
-    let mut connection = database.reader().await?;
-    let found = sqlx::query(
-        "SELECT generation, last_transaction_id, last_position FROM generations WHERE generation = $1",
-    )
-    .bind(i32::try_from(generation).unwrap_or(i32::MAX))
-    .fetch_optional(&mut *connection)
-    .await
-    .map_err(failed)?;
-    connection.done();
-    found.map(|row| row::offset(&row, 0)).transpose().map_err(failed)
+    const END: &str =
+        "SELECT generation, last_transaction_id, last_position FROM generations WHERE generation = $1";
+    let query = || sqlx::query(END).bind(i32::try_from(generation).unwrap_or(i32::MAX));
+    let rows = database.rows(query).await?;
+    rows.first().map(|row| row::offset(row, 0)).transpose().map_err(failed)
 }
 
 /// Ids in the order of their text.
@@ -173,14 +166,12 @@ pub(super) async fn persistence_ids(
     limit: usize,
 ) -> Result<Vec<PersistenceId>, JournalError> {
     let failed = |error| read_failure(database.server(), error);
-    let mut connection = database.reader().await?;
-    let rows = sqlx::query(statements::IDS)
-        .bind(after.map_or("", PersistenceId::as_str))
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(failed)?;
-    connection.done();
+    let query = || {
+        sqlx::query(statements::IDS)
+            .bind(after.map_or("", PersistenceId::as_str))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    };
+    let rows = database.rows(query).await?;
     rows.iter().map(|row| row::persistence_id(row, 0)).collect::<sqlx::Result<_>>().map_err(failed)
 }
 

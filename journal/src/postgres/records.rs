@@ -1,8 +1,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
-use sqlx::postgres::PgRow;
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::query::Query;
+use sqlx::{Connection as _, PgConnection, Postgres, Row as _};
 
 use super::failure::{gave_way, read_failure, write_failure};
 use super::{Database, PostgresJournal, row};
@@ -16,11 +17,8 @@ impl Records for PostgresJournal {
 
     async fn get_all(&self, keys: &[RecordKey]) -> Result<Vec<Option<Record>>, JournalError> {
         let database = self.database();
-        let mut connection = database.reader().await?;
-        let found = find(&mut connection, keys.iter())
-            .await
-            .map_err(|error| read_failure(database.server(), error))?;
-        connection.done();
+        let rows = database.rows(|| find(keys.iter())).await?;
+        let found = found(&rows).map_err(|error| read_failure(database.server(), error))?;
         Ok(keys.iter().map(|key| found.get(key.as_str()).cloned()).collect())
     }
 
@@ -37,13 +35,10 @@ impl Records for PostgresJournal {
     /// The clock of the server.
     async fn now(&self) -> Result<Timestamp, JournalError> {
         let database = self.database();
-        let mut connection = database.reader().await?;
-        let micros: i64 =
-            sqlx::query_scalar("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8")
-                .fetch_one(&mut *connection)
-                .await
-                .map_err(|error| read_failure(database.server(), error))?;
-        connection.done();
+        const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::int8";
+        let rows = database.rows(|| sqlx::query(NOW)).await?;
+        let micros = rows.first().map_or(Ok(0_i64), |row| row.try_get(0));
+        let micros = micros.map_err(|error| read_failure(database.server(), error))?;
         Ok(Timestamp::from_micros(micros.try_into().unwrap_or_default()))
     }
 
@@ -55,16 +50,14 @@ impl Records for PostgresJournal {
     ) -> Result<Vec<(RecordKey, Record)>, JournalError> {
         let database = self.database();
         let failed = |error| read_failure(database.server(), error);
-        let mut connection = database.reader().await?;
-        let rows = sqlx::query(LIST)
-            .bind(prefix)
-            .bind(after.map_or("", RecordKey::as_str))
-            .bind(behind_all(prefix))
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(failed)?;
-        connection.done();
+        let query = || {
+            sqlx::query(LIST)
+                .bind(prefix)
+                .bind(after.map_or("", RecordKey::as_str))
+                .bind(behind_all(prefix))
+                .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        };
+        let rows = database.rows(query).await?;
         rows.iter().map(keyed).collect::<sqlx::Result<_>>().map_err(failed)
     }
 }
@@ -130,7 +123,7 @@ async fn try_to_change(
     .bind(locks.into_iter().collect::<Vec<_>>())
     .execute(&mut *transaction)
     .await?;
-    let found = find(&mut transaction, keys.into_iter()).await?;
+    let found = found(&find(keys.into_iter()).fetch_all(&mut *transaction).await?)?;
     let mut revisions =
         sqlx::query_scalar::<_, i64>("SELECT nextval('record_revisions') FROM generate_series(1, $1)")
             .bind(i64::try_from(changes.len()).unwrap_or(i64::MAX))
@@ -210,15 +203,12 @@ const SET: &str = "\
 INSERT INTO records (key, revision, value) SELECT * FROM unnest($1::text[], $2::int8[], $3::bytea[])
 ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, value = excluded.value";
 
-async fn find(
-    connection: &mut PgConnection,
-    keys: impl Iterator<Item = &RecordKey>,
-) -> sqlx::Result<HashMap<String, Record>> {
+fn find<'q>(keys: impl Iterator<Item = &'q RecordKey>) -> Query<'q, Postgres, PgArguments> {
     let keys: Vec<&str> = keys.map(RecordKey::as_str).collect();
-    let rows = sqlx::query("SELECT key, revision, value FROM records WHERE key = ANY($1)")
-        .bind(keys)
-        .fetch_all(connection)
-        .await?;
+    sqlx::query("SELECT key, revision, value FROM records WHERE key = ANY($1)").bind(keys)
+}
+
+fn found(rows: &[PgRow]) -> sqlx::Result<HashMap<String, Record>> {
     rows.iter().map(|row| Ok((row.try_get(0)?, record(row)?))).collect()
 }
 

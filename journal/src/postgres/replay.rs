@@ -122,17 +122,15 @@ impl Replay {
 
 async fn read(database: &Database, id: &PersistenceId, mut rest: Rest) -> Result<Page, JournalError> {
     let failed = |error| read_failure(database.server(), error);
-    let mut connection = database.reader().await?;
-    let found = sqlx::query(statements::REPLAY)
-        .bind(id.as_str())
-        .bind(row::stored(rest.from.get()))
-        .bind(row::stored(rest.to.get().min(rest.stored.unwrap_or(SeqNr::MAX).get())))
-        .bind(rest.limit.min(PAGE_EVENTS).cast_signed())
-        .bind(PAGE_BYTES)
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(failed)?;
-    connection.done();
+    let query = || {
+        sqlx::query(statements::REPLAY)
+            .bind(id.as_str())
+            .bind(row::stored(rest.from.get()))
+            .bind(row::stored(rest.to.get().min(rest.stored.unwrap_or(SeqNr::MAX).get())))
+            .bind(rest.limit.min(PAGE_EVENTS).cast_signed())
+            .bind(PAGE_BYTES)
+    };
+    let found = database.rows(query).await?;
     let mut page = Page { rows: VecDeque::with_capacity(found.len() + 1), ends_with: None, rest: None };
     let Some(first) = found.first() else { return Ok(page) };
     let head = row::seq_nr(first, 0).map_err(failed)?;

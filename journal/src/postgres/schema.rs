@@ -71,6 +71,9 @@ pub(super) async fn migrate(database: &Database, schema: &Schema) -> Result<(), 
         sqlx::query(LOCK).execute(&mut *transaction).await.map_err(failed)?;
         // Read again, now that nobody else migrates.
         let found = version(database, &mut transaction, schema).await?;
+        let partitions = database.options().partitions;
+        let setting = format!("SET LOCAL annals.partitions = {partitions}");
+        sqlx::raw_sql(AssertSqlSafe(setting)).execute(&mut *transaction).await.map_err(failed)?;
         for step in schema.steps.iter().skip(usize::try_from(found).unwrap_or(usize::MAX)) {
             sqlx::raw_sql(*step).execute(&mut *transaction).await.map_err(failed)?;
         }

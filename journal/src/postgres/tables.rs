@@ -11,6 +11,7 @@ use super::Schema;
 /// generations  generations that have ended, and where
 /// ```
 ///
+/// - `events` is one table, or partitions by a hash of the persistence id, as the setting `annals.partitions` says while it is made.
 /// - The offset is given by the transaction that stores an event: transactions are numbered when they begin to write, and a reader stops
 ///   in front of the first that is open (`pg_snapshot_xmin`). `position` counts within the transaction.
 /// - An event row with an empty envelope is a tombstone: the id's events up to its number were deleted. An id has one at most. It
@@ -29,17 +30,25 @@ CREATE TABLE streams (
     deleted_to int8 NOT NULL,
     mark bytea
 ) WITH (fillfactor = 70);
-CREATE TABLE events (
-    seq int8 NOT NULL,
-    transaction_id int8 NOT NULL,
-    generation int4 NOT NULL,
-    position int4 NOT NULL,
-    slice int2 NOT NULL,
-    persistence_id text COLLATE "C" NOT NULL,
-    envelope bytea NOT NULL,
-    tags text[] COLLATE "C",
-    PRIMARY KEY (persistence_id, seq)
-);
+DO $$ DECLARE
+    partitions int4 := coalesce(nullif(current_setting('annals.partitions', true), ''), '0')::int4;
+BEGIN
+    EXECUTE 'CREATE TABLE events (
+        seq int8 NOT NULL,
+        transaction_id int8 NOT NULL,
+        generation int4 NOT NULL,
+        position int4 NOT NULL,
+        slice int2 NOT NULL,
+        persistence_id text COLLATE "C" NOT NULL,
+        envelope bytea NOT NULL,
+        tags text[] COLLATE "C",
+        PRIMARY KEY (persistence_id, seq)
+    )' || CASE WHEN partitions > 0 THEN ' PARTITION BY HASH (persistence_id)' ELSE '' END;
+    FOR part IN 0 .. partitions - 1 LOOP
+        EXECUTE format('CREATE TABLE %I PARTITION OF events FOR VALUES WITH (MODULUS %s, REMAINDER %s)',
+            'events_' || part, partitions, part);
+    END LOOP;
+END $$;
 CREATE INDEX events_by_offset ON events (generation, transaction_id, position, slice);
 CREATE TABLE event_tags (
     tag text COLLATE "C" NOT NULL,
