@@ -1,9 +1,10 @@
-//! Private servers for tests: found or installed, started on loopback and a free port, stopped, killed.
+//! Private servers for tests: found, installed or fetched, started on loopback and a free port, stopped, killed.
 //!
 //! `cargo xtask services` and the test step keep one under `target/services`; tests that kill their server or need a setting of
 //! their own make one beside it. Nothing here knows Annals.
 
 mod account;
+pub mod cassandra;
 mod postgres;
 pub use postgres::{Cluster, Installation, Private, Settings};
 mod process;

@@ -28,6 +28,13 @@ pub(crate) fn runs(pid: i32) -> bool {
     Pid::from_raw(pid).is_some_and(lives)
 }
 
+/// How many threads a process has; one that ended and that nobody waits for has 1 or none.
+pub(crate) fn threads(pid: i32) -> u32 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let threads = status.lines().find_map(|line| line.strip_prefix("Threads:"));
+    threads.and_then(|threads| threads.trim().parse().ok()).unwrap_or(0)
+}
+
 fn lives(pid: Pid) -> bool {
     test_kill_process(pid).is_ok() && stat(pid.as_raw_nonzero().get()).is_none_or(|(state, _)| state != 'Z')
 }

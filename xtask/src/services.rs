@@ -1,6 +1,6 @@
 use anyhow::{Context, Result};
 
-use annals_services::{Cluster, Installation, Settings, folder};
+use annals_services::{Cluster, Installation, Settings, cassandra, folder};
 
 use crate::workspace::Workspace;
 
@@ -32,11 +32,16 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
             let url = postgres(workspace, Installation::find_or_install()?)
                 .start(&Settings { fsync, ..Settings::default() })?;
             println!("{POSTGRES}={url}");
+            let node = node(workspace, cassandra::Installation::find_or_fetch()?);
+            println!("{CASSANDRA}={}", node.start(cassandra::Settings { batch: fsync })?);
             Ok(true)
         }
         Action::Stop => {
             if let Some(installation) = Installation::find() {
                 postgres(workspace, installation).wipe()?;
+            }
+            if let Some(installation) = cassandra::Installation::find() {
+                node(workspace, installation).wipe()?;
             }
             Ok(true)
         }
@@ -46,7 +51,12 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
                 Some(url) => println!("PostgreSQL runs: {POSTGRES}={url}"),
                 None => println!("PostgreSQL does not run"),
             }
-            Ok(url.is_some())
+            let address = cassandra::Installation::find().and_then(|found| node(workspace, found).address());
+            match &address {
+                Some(address) => println!("Cassandra runs: {CASSANDRA}={address}"),
+                None => println!("Cassandra does not run"),
+            }
+            Ok(url.is_some() && address.is_some())
         }
     }
 }
@@ -56,16 +66,46 @@ pub(crate) struct Services {
     variables: Vec<(&'static str, String)>,
     missing: Vec<String>,
     started: Option<Cluster>,
+    node: Option<cassandra::Node>,
 }
 
 impl Services {
     /// Starts those that nobody named and that do not run yet.
     pub(crate) fn for_tests(workspace: &Workspace) -> Result<Self> {
-        let mut services = Self { variables: Vec::new(), missing: Vec::new(), started: None };
+        let mut services = Self { variables: Vec::new(), missing: Vec::new(), started: None, node: None };
         if std::env::var_os(POSTGRES).is_none() {
             services.start_postgres(workspace)?;
         }
+        if std::env::var_os(CASSANDRA).is_none() {
+            services.start_cassandra(workspace)?;
+        }
         Ok(services)
+    }
+
+    fn start_cassandra(&mut self, workspace: &Workspace) -> Result<()> {
+        let installation = match cassandra::Installation::find_or_fetch() {
+            Ok(found) => found,
+            Err(error) if std::env::var_os("CI").is_some() => {
+                return Err(error.context("CI tests every backend"));
+            }
+            Err(error) => {
+                let missing = format!("what needs Cassandra was not tested: {error:#}");
+                eprintln!("\n!!! {missing}\n");
+                self.missing.push(missing);
+                return Ok(());
+            }
+        };
+        let node = node(workspace, installation);
+        let address = match node.address() {
+            Some(address) => address,
+            None => {
+                let started = node.start(cassandra::Settings::default());
+                self.node = Some(node);
+                started.context("starting Cassandra for the tests")?
+            }
+        };
+        self.variables.push((CASSANDRA, address));
+        Ok(())
     }
 
     fn start_postgres(&mut self, workspace: &Workspace) -> Result<()> {
@@ -106,7 +146,8 @@ impl Services {
 
     /// Stops what this run started.
     pub(crate) fn stop(mut self) -> Result<()> {
-        self.started.take().map_or(Ok(()), |cluster| cluster.wipe())
+        let node = self.node.take().map_or(Ok(()), |node| node.wipe());
+        self.started.take().map_or(Ok(()), |cluster| cluster.wipe()).and(node)
     }
 }
 
@@ -115,14 +156,28 @@ impl Drop for Services {
         if let Some(Err(error)) = self.started.take().map(|cluster| cluster.wipe()) {
             eprintln!("error: PostgreSQL could not be stopped: {error:#}");
         }
+        if let Some(Err(error)) = self.node.take().map(|node| node.wipe()) {
+            eprintln!("error: Cassandra could not be stopped: {error:#}");
+        }
     }
 }
 
 fn postgres(workspace: &Workspace, installation: Installation) -> Cluster {
+    Cluster::at(installation, &data(workspace).join("postgres"))
+}
+
+fn node(workspace: &Workspace, installation: cassandra::Installation) -> cassandra::Node {
+    cassandra::Node::at(installation, &data(workspace).join("cassandra"))
+}
+
+/// Where their data is.
+fn data(workspace: &Workspace) -> std::path::PathBuf {
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), std::path::PathBuf::from);
-    Cluster::at(installation, &folder(&workspace.root().join(target)).join("postgres"))
+    folder(&workspace.root().join(target))
 }
 
 /// Where tests find a PostgreSQL.
 const POSTGRES: &str = "DATABASE_URL";
+/// Where tests find a Cassandra, as `host:port,host:port`.
+const CASSANDRA: &str = "CASSANDRA_NODES";
