@@ -40,7 +40,7 @@ enum Choice {
 }
 
 impl Builder {
-    /// Chooses journal and snapshot store by a URL: `sqlite://path`, `postgres://host/database` (feature `postgres`) or `memory:`. [`Node::shutdown`] closes them, so that a SQLite file is
+    /// Chooses journal and snapshot store by a URL: `sqlite://path`, `postgres://host/database` (feature `postgres`), `cassandra://host/keyspace` (feature `cassandra`) or `memory:`. [`Node::shutdown`] closes them, so that a SQLite file is
     /// whole without its write-ahead log.
     pub fn journal(mut self, url: impl Into<String>) -> Self {
         self.journal = Choice::Url(url.into());

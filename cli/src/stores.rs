@@ -3,9 +3,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use annals_journal::encryption::{DataKeyOptions, DataKeys, KeyState, SealedJournal, SealedOptions};
-use annals_journal::postgres;
 use annals_journal::sqlite::Database;
 use annals_journal::{Journal, JournalUrl, OpenJournal, Records, is_encrypted};
+use annals_journal::{cassandra, postgres};
 use annals_snapshot::{SealedSnapshots, SnapshotStore, open_beside};
 use anyhow::{Context as _, bail};
 
@@ -14,7 +14,7 @@ use crate::key_sources::OptionalKeyArgs;
 /// Which journal, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
 pub(crate) struct JournalArgs {
-    /// The journal: sqlite://PATH or postgres://HOST/DATABASE
+    /// The journal: sqlite://PATH, postgres://HOST/DATABASE or cassandra://HOST/KEYSPACE
     #[arg(long, value_name = "URL", env = "ANNALS_JOURNAL", value_parser = url)]
     pub(crate) journal: JournalUrl,
 }
@@ -159,6 +159,7 @@ pub(crate) struct Stores {
     sealed: Option<SealedJournal>,
     database: Option<Database>,
     postgres: Option<postgres::Database>,
+    cassandra: Option<cassandra::Keyspace>,
 }
 
 impl Stores {
@@ -176,9 +177,9 @@ impl Stores {
 
     async fn beside(opened: OpenJournal) -> anyhow::Result<Self> {
         let snapshots = open_beside(&opened).await?;
-        let OpenJournal { journal, records, database, postgres, .. } = opened;
+        let OpenJournal { journal, records, database, postgres, cassandra, .. } = opened;
         let stored = (journal.clone(), snapshots.clone());
-        Ok(Self { journal, records, snapshots, stored, sealed: None, database, postgres })
+        Ok(Self { journal, records, snapshots, stored, sealed: None, database, postgres, cassandra })
     }
 
     /// Closes them when what was built on them failed: a process that ends under an open SQLite file leaves an empty log beside it.
@@ -234,6 +235,9 @@ impl Stores {
         }
         if let Some(database) = &self.postgres {
             database.close().await;
+        }
+        if let Some(keyspace) = &self.cassandra {
+            keyspace.close().await;
         }
     }
 }

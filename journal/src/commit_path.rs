@@ -15,7 +15,7 @@ pub(crate) enum Path {
     #[cfg(feature = "sqlite")]
     Thread(Arc<dyn CommitThread>),
     /// Commits of different ids on their way at the same time, so many at most.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "postgres", feature = "cassandra"))]
     Lanes(u32),
 }
 
@@ -92,7 +92,7 @@ impl fmt::Debug for CommitPath {
             Path::AtOnce(_) => "AtOnce",
             #[cfg(feature = "sqlite")]
             Path::Thread(_) => "Thread",
-            #[cfg(feature = "postgres")]
+            #[cfg(any(feature = "postgres", feature = "cassandra"))]
             Path::Lanes(_) => "Lanes",
         };
         f.debug_tuple("CommitPath").field(&path).finish()

@@ -14,7 +14,7 @@
 //! ids ([`ByLanes`], PostgreSQL).
 
 mod by_caller;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "cassandra"))]
 mod by_lanes;
 mod by_task;
 #[cfg(feature = "sqlite")]
@@ -32,7 +32,7 @@ use async_trait::async_trait;
 use futures::stream::{BoxStream, StreamExt};
 
 use self::by_caller::ByCaller;
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "cassandra"))]
 use self::by_lanes::ByLanes;
 use self::by_task::ByTask;
 #[cfg(feature = "sqlite")]
@@ -85,7 +85,7 @@ enum Way {
     Caller(ByCaller),
     #[cfg(feature = "sqlite")]
     Thread(Arc<ByThread>),
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "postgres", feature = "cassandra"))]
     Lanes(ByLanes),
     Task(ByTask),
 }
@@ -118,7 +118,7 @@ impl GroupCommit {
             Some(CommitPath(Path::Thread(thread))) => {
                 Way::Thread(Arc::new(ByThread::new(thread, Arc::clone(&metrics), settings)))
             }
-            #[cfg(feature = "postgres")]
+            #[cfg(any(feature = "postgres", feature = "cassandra"))]
             Some(CommitPath(Path::Lanes(lanes))) => {
                 let lane = |_| {
                     let (inner, metrics) = (Arc::clone(&inner), Arc::clone(&metrics));
@@ -140,7 +140,7 @@ impl GroupCommit {
             Way::Caller(commits) => commits.shut_down(),
             #[cfg(feature = "sqlite")]
             Way::Thread(commits) => commits.shutdown().await,
-            #[cfg(feature = "postgres")]
+            #[cfg(any(feature = "postgres", feature = "cassandra"))]
             Way::Lanes(commits) => commits.shutdown().await,
             Way::Task(commits) => commits.shutdown().await,
         }
@@ -160,7 +160,7 @@ impl Journal for GroupCommit {
             Way::Caller(commits) => commits.write(writes),
             #[cfg(feature = "sqlite")]
             Way::Thread(commits) => commits.write(writes).await,
-            #[cfg(feature = "postgres")]
+            #[cfg(any(feature = "postgres", feature = "cassandra"))]
             Way::Lanes(commits) => commits.write(writes).await,
             Way::Task(commits) => commits.write(writes).await,
         }

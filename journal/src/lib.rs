@@ -123,6 +123,8 @@ pub use gate::{Gate, GatedCall};
 mod epoch_counter;
 pub use epoch_counter::{last_epoch, next_epoch, raise_epoch};
 
+#[cfg(feature = "cassandra")]
+pub mod cassandra;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 #[cfg(feature = "sqlite")]

@@ -6,7 +6,7 @@ use crate::{JournalError, PersistenceId, Token, Write};
 ///
 /// For authors of journals: ask [`NotStored::earlier`] before an entry is decided, and [`NotStored::remember`] the entry
 /// when it was not stored. Costs nothing while nothing fails.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct NotStored {
     failed: HashMap<PersistenceId, HashMap<Token, JournalError>>,
 }

@@ -2,6 +2,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+#[cfg(feature = "cassandra")]
+use crate::cassandra;
 #[cfg(feature = "postgres")]
 use crate::postgres;
 #[cfg(feature = "sqlite")]
@@ -15,6 +17,7 @@ use crate::{Journal, MemoryJournal, Records};
 /// | `memory:` | in memory, gone with the last handle |
 /// | `sqlite://PATH` | a SQLite file; everything between `sqlite://` and the first `?` is its path, relative or absolute, as it stands |
 /// | `postgres://USER:PASSWORD@HOST:PORT/DATABASE` | a schema on a PostgreSQL server, see `postgres::Database::open` |
+/// | `cassandra://USER:PASSWORD@HOST:PORT,HOST:PORT/KEYSPACE` | a keyspace on Apache Cassandra, see `cassandra::Keyspace::open` |
 ///
 /// | parameter of `sqlite` | default | meaning |
 /// |---|---|---|
@@ -30,6 +33,14 @@ use crate::{Journal, MemoryJournal, Records};
 /// | `patience_ms=` 0 to 3600000 | `50` | how long a page of a reader waits for transactions that are open |
 /// | `partitions=` 0 to 1024 | `0` | over how many tables the events of a journal that is made are spread |
 /// | `sslmode=`, `sslrootcert=`, `sslcert=`, `sslkey=`, `application_name=`, `options=` | | as for libpq |
+///
+/// | parameter of `cassandra` | default | meaning |
+/// |---|---|---|
+/// | `journal=` | `annals` | which of the journals in the keyspace |
+/// | `consistency=quorum` or `local-quorum` | `quorum` | how many replicas answer, see `cassandra::Consistency` |
+/// | `replication_factor=` 1 to 99 | `3` | how many replicas a keyspace has that is made because it is missing |
+/// | `request_timeout_ms=` 1 to 3600000 | `12000` | how long to wait for an answer |
+/// | `patience_ms=` 0 to 3600000 | `200` | how long a page of a reader waits for writes that are on their way |
 ///
 /// A password is in no text that is made of a URL: [`Display`](fmt::Display) writes `***` in its place.
 ///
@@ -62,14 +73,19 @@ enum Target {
         server: ServerUrl,
         options: postgres::Options,
     },
+    #[cfg(feature = "cassandra")]
+    Cassandra {
+        server: ServerUrl,
+        options: cassandra::Options,
+    },
 }
 
 /// A URL that may have a password in it.
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "cassandra"))]
 #[derive(Clone, PartialEq, Eq)]
 struct ServerUrl(String);
 
-#[cfg(feature = "postgres")]
+#[cfg(any(feature = "postgres", feature = "cassandra"))]
 impl fmt::Debug for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&without_password(&self.0))
@@ -92,6 +108,8 @@ impl JournalUrl {
                     database: None,
                     #[cfg(feature = "postgres")]
                     postgres: None,
+                    #[cfg(feature = "cassandra")]
+                    cassandra: None,
                 })
             }
             #[cfg(feature = "sqlite")]
@@ -102,6 +120,11 @@ impl JournalUrl {
             Target::Postgres { server, options } => {
                 let journal = postgres::PostgresJournal::open(&server.0, options.clone()).await?;
                 Ok(OpenJournal::in_postgres(journal))
+            }
+            #[cfg(feature = "cassandra")]
+            Target::Cassandra { server, options } => {
+                let journal = cassandra::CassandraJournal::open(&server.0, options.clone()).await?;
+                Ok(OpenJournal::in_cassandra(journal))
             }
         }
     }
@@ -123,6 +146,11 @@ impl JournalUrl {
             Target::Postgres { server, options } => {
                 let journal = postgres::PostgresJournal::open_read_only(&server.0, options.clone()).await?;
                 Ok(OpenJournal::in_postgres(journal))
+            }
+            #[cfg(feature = "cassandra")]
+            Target::Cassandra { server, options } => {
+                let journal = cassandra::CassandraJournal::open_read_only(&server.0, options.clone()).await?;
+                Ok(OpenJournal::in_cassandra(journal))
             }
         }
     }
@@ -154,6 +182,9 @@ pub struct OpenJournal {
     /// The schema on a PostgreSQL server, for the same; `None` when the journal is not in one.
     #[cfg(feature = "postgres")]
     pub postgres: Option<postgres::Database>,
+    /// The keyspace on Cassandra, for the same; `None` when the journal is not in one.
+    #[cfg(feature = "cassandra")]
+    pub cassandra: Option<cassandra::Keyspace>,
 }
 
 impl OpenJournal {
@@ -172,6 +203,10 @@ impl OpenJournal {
         if let Some(database) = &self.postgres {
             database.close().await;
         }
+        #[cfg(feature = "cassandra")]
+        if let Some(keyspace) = &self.cassandra {
+            keyspace.close().await;
+        }
     }
 }
 
@@ -186,6 +221,8 @@ impl OpenJournal {
             database,
             #[cfg(feature = "postgres")]
             postgres: None,
+            #[cfg(feature = "cassandra")]
+            cassandra: None,
         }
     }
 }
@@ -201,6 +238,25 @@ impl OpenJournal {
             #[cfg(feature = "sqlite")]
             database: None,
             postgres,
+            #[cfg(feature = "cassandra")]
+            cassandra: None,
+        }
+    }
+}
+
+#[cfg(feature = "cassandra")]
+impl OpenJournal {
+    fn in_cassandra(journal: cassandra::CassandraJournal) -> Self {
+        let journal = Arc::new(journal);
+        let cassandra = Some(journal.keyspace().clone());
+        Self {
+            journal: journal.clone(),
+            records: journal,
+            #[cfg(feature = "sqlite")]
+            database: None,
+            #[cfg(feature = "postgres")]
+            postgres: None,
+            cassandra,
         }
     }
 }
@@ -220,6 +276,10 @@ pub enum OpenJournalError {
     #[cfg(feature = "postgres")]
     #[error(transparent)]
     Postgres(#[from] postgres::OpenError),
+    /// The journal in Cassandra could not be opened.
+    #[cfg(feature = "cassandra")]
+    #[error(transparent)]
+    Cassandra(#[from] cassandra::OpenError),
 }
 
 /// Why a text is no journal URL; the message lists what is allowed.
@@ -227,7 +287,9 @@ pub enum OpenJournalError {
 #[non_exhaustive]
 pub enum InvalidJournalUrl {
     /// The beginning names no backend.
-    #[error("{url:?} names no journal; use memory:, sqlite://PATH or postgres://HOST/DATABASE")]
+    #[error(
+        "{url:?} names no journal; use memory:, sqlite://PATH, postgres://HOST/DATABASE or cassandra://HOST/KEYSPACE"
+    )]
     UnknownScheme {
         /// The text.
         url: String,
@@ -305,6 +367,9 @@ impl FromStr for JournalUrl {
         let text = without_password(url);
         if url.starts_with("postgres://") || url.starts_with("postgresql://") {
             return Ok(Self { target: postgres_target(url, &text)?, text });
+        }
+        if url.starts_with("cassandra://") {
+            return Ok(Self { target: cassandra_target(url, &text)?, text });
         }
         Err(InvalidJournalUrl::UnknownScheme { url: text })
     }
@@ -432,6 +497,62 @@ fn postgres_target(url: &str, text: &str) -> Result<Target, InvalidJournalUrl> {
     Ok(Target::Postgres { server, options })
 }
 
+#[cfg(not(feature = "cassandra"))]
+fn cassandra_target(_url: &str, text: &str) -> Result<Target, InvalidJournalUrl> {
+    Err(InvalidJournalUrl::NotBuilt { url: text.to_owned(), feature: "cassandra" })
+}
+
+/// Takes the parameters off; `text` is the URL without its password.
+#[cfg(feature = "cassandra")]
+fn cassandra_target(url: &str, text: &str) -> Result<Target, InvalidJournalUrl> {
+    const ALLOWED: [&str; 5] =
+        ["journal", "consistency", "replication_factor", "request_timeout_ms", "patience_ms"];
+    let (server, parameters) = url.split_once('?').unwrap_or((url, ""));
+    let mut options = cassandra::Options::default();
+    let mut seen = Vec::new();
+    for parameter in parameters.split('&').filter(|parameter| !parameter.is_empty()) {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let invalid = |allowed: &'static str| InvalidJournalUrl::InvalidValue {
+            url: text.to_owned(),
+            name: name.to_owned(),
+            value: value.to_owned(),
+            allowed,
+        };
+        if seen.contains(&name) {
+            return Err(InvalidJournalUrl::RepeatedParameter { url: text.to_owned(), name: name.to_owned() });
+        }
+        seen.push(name);
+        let duration = |least: u64, allowed| match value.parse() {
+            Ok(millis) if (least..=3_600_000).contains(&millis) => {
+                Ok(std::time::Duration::from_millis(millis))
+            }
+            _ => Err(invalid(allowed)),
+        };
+        options = match name {
+            "journal" if cassandra::Options::is_name(value) => options.journal(value),
+            "journal" => return Err(invalid("1 to 48 lower-case letters, digits and _, a letter first")),
+            "consistency" => match value {
+                "quorum" => options.consistency(cassandra::Consistency::Quorum),
+                "local-quorum" => options.consistency(cassandra::Consistency::LocalQuorum),
+                _ => return Err(invalid("quorum or local-quorum")),
+            },
+            "replication_factor" => match value.parse() {
+                Ok(factor @ 1..=99) => options.replication_factor(factor),
+                _ => return Err(invalid("a number from 1 to 99")),
+            },
+            "request_timeout_ms" => {
+                options.request_timeout(duration(1, "a number of milliseconds from 1 to 3600000")?)
+            }
+            "patience_ms" => options.patience(duration(0, "a number of milliseconds from 0 to 3600000")?),
+            _ => {
+                let (url, name) = (text.to_owned(), name.to_owned());
+                return Err(InvalidJournalUrl::UnknownParameter { url, name, allowed: &ALLOWED });
+            }
+        };
+    }
+    Ok(Target::Cassandra { server: ServerUrl(server.to_owned()), options })
+}
+
 /// The URL with `***` for a password: all between the first `:` behind the scheme and the last `@`, so that a password that was not
 /// encoded is not told either.
 fn without_password(url: &str) -> String {
@@ -465,7 +586,7 @@ mod tests {
         for url in ["memory:", "memory://", "memory:?"] {
             assert_eq!(url.parse::<JournalUrl>().map(|url| url.target), Ok(Target::Memory), "{url}");
         }
-        assert!(refused("memory:here").contains("use memory:, sqlite://PATH or"));
+        assert!(refused("memory:here").contains("use memory:, sqlite://PATH, postgres"));
         assert!(refused("memory:?size=3").contains("there is none"));
     }
 
@@ -536,5 +657,28 @@ mod tests {
         assert!(refused("postgres://db/bank?writers=0").contains("1 to 1000"));
         assert!(refused("postgres://db/bank?partitions=1025").contains("0 to 1024"));
         assert!(refused("postgres://db/bank?readers=1&readers=2").contains("twice"));
+    }
+
+    #[cfg(feature = "cassandra")]
+    #[test]
+    fn parameters_of_a_keyspace_are_checked() {
+        let url: JournalUrl = "cassandra://annals:sesame@a,b:9043/bank?journal=x&consistency=local-quorum\
+                               &replication_factor=1&request_timeout_ms=7&patience_ms=8"
+            .parse()
+            .unwrap();
+        let told = format!("{url} {url:?}");
+        assert!(!told.contains("sesame") && told.contains("annals:***@a"), "{told}");
+        let options = cassandra::Options::default()
+            .journal("x")
+            .consistency(cassandra::Consistency::LocalQuorum)
+            .replication_factor(1)
+            .request_timeout(std::time::Duration::from_millis(7))
+            .patience(std::time::Duration::from_millis(8));
+        let server = ServerUrl("cassandra://annals:sesame@a,b:9043/bank".into());
+        assert_eq!(url.target, Target::Cassandra { server, options });
+        assert!(refused("cassandra://a/bank?keyspace=x").contains("journal, consistency"));
+        assert!(refused("cassandra://a/bank?consistency=one").contains("quorum or local-quorum"));
+        assert!(refused("cassandra://a/bank?journal=A;B").contains("lower-case"));
+        assert!(refused("cassandra://a/bank?patience_ms=1&patience_ms=2").contains("twice"));
     }
 }

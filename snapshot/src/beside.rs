@@ -4,13 +4,15 @@ use annals_journal::OpenJournal;
 #[cfg(feature = "sqlite")]
 use annals_journal::sqlite::OpenError;
 
+#[cfg(feature = "cassandra")]
+use crate::CassandraSnapshotStore;
 #[cfg(feature = "postgres")]
 use crate::PostgresSnapshotStore;
 #[cfg(feature = "sqlite")]
 use crate::SqliteSnapshotStore;
 use crate::{MemorySnapshotStore, SnapshotStore};
 
-/// Opens the snapshot store that lies beside a journal: in the same SQLite file or PostgreSQL schema, or in memory when the journal is there.
+/// Opens the snapshot store that lies beside a journal: in the same SQLite file, PostgreSQL schema or keyspace of Cassandra, or in memory when the journal is there.
 ///
 /// Beside a journal that was opened for reading only, what changes the store is refused; it is empty when the file has none.
 ///
@@ -47,6 +49,10 @@ pub async fn open_beside(journal: &OpenJournal) -> Result<Arc<dyn SnapshotStore>
             Err(OpenError::OlderSchema { found: 0, .. }) => Ok(Arc::new(MemorySnapshotStore::new())),
             Err(error) => Err(error.into()),
         };
+    }
+    #[cfg(feature = "cassandra")]
+    if let Some(keyspace) = &journal.cassandra {
+        return Ok(Arc::new(CassandraSnapshotStore::in_keyspace(keyspace.clone())));
     }
     let _ = journal;
     Ok(Arc::new(MemorySnapshotStore::new()))

@@ -139,3 +139,69 @@ mod postgres {
 
     annals_snapshot::snapshot_conformance!(schema, Postgres::new);
 }
+
+#[cfg(feature = "cassandra")]
+mod cassandra {
+    use std::io::Write as _;
+
+    use annals_journal::cassandra::{Keyspace, Options};
+    use annals_snapshot::CassandraSnapshotStore;
+
+    use super::*;
+
+    /// A journal's snapshots on the server that `CASSANDRA_NODES` names, as `cargo xtask test` gives it; in memory, and said aloud, where
+    /// there is none.
+    enum Cassandra {
+        Server { url: String, options: Options },
+        Missing(Memory),
+    }
+
+    impl Cassandra {
+        fn new() -> Self {
+            if let Ok(nodes) = std::env::var("CASSANDRA_NODES") {
+                let name = format!("annals_{}", uuid::Uuid::new_v4().simple());
+                let patience = std::time::Duration::from_secs(60);
+                let options =
+                    Options::default().journal(name).replication_factor(1).request_timeout(patience);
+                return Self::Server { url: format!("cassandra://{nodes}/annals_tests"), options };
+            }
+            assert!(
+                std::env::var_os("CI").is_none(),
+                "CI tests with Cassandra, and CASSANDRA_NODES is not set"
+            );
+            let _ = writeln!(std::io::stderr(), "!!! NOT TESTED with Cassandra: CASSANDRA_NODES is not set");
+            Self::Missing(Memory(MemorySnapshotStore::new()))
+        }
+    }
+
+    #[async_trait]
+    impl Backend for Cassandra {
+        async fn open(&self) -> Arc<dyn SnapshotStore> {
+            match self {
+                Self::Missing(memory) => memory.open().await,
+                Self::Server { url, options } => {
+                    Arc::new(CassandraSnapshotStore::open(url, options.clone()).await.unwrap())
+                }
+            }
+        }
+
+        fn outlives_process(&self) -> bool {
+            matches!(self, Self::Server { .. })
+        }
+
+        async fn corrupt(&self, id: &PersistenceId, seq_nr: SeqNr) {
+            let (url, options) = match self {
+                Self::Missing(memory) => return memory.corrupt(id, seq_nr).await,
+                Self::Server { url, options } => (url, options),
+            };
+            let keyspace = Keyspace::open(url, options.clone()).await.unwrap();
+            let (number, stored) = keyspace.load_snapshot(id, seq_nr.get()).await.unwrap().unwrap();
+            assert_eq!(number, seq_nr.get());
+            let mut stored = stored.to_vec();
+            stored[30] ^= 1;
+            keyspace.save_snapshot(id, number, stored.into()).await.unwrap();
+        }
+    }
+
+    annals_snapshot::snapshot_conformance!(keyspace, Cassandra::new);
+}

@@ -38,6 +38,11 @@ pub(crate) const ALL: &[Search] = &[
         test: "a_server_that_is_killed_under_load_loses_nothing_acknowledged",
     },
     Search {
+        name: "journal: a Cassandra that is killed under load (takes a quarter of its share)",
+        file: "journal/tests/cassandra_kill.rs",
+        test: "a_node_that_is_killed_under_load_loses_nothing_acknowledged",
+    },
+    Search {
         name: "journal: power cuts that keep only what was fsynced",
         file: "journal/tests/power_loss.rs",
         test: "every_answered_event_survives_a_power_cut",
