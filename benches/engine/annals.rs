@@ -33,6 +33,8 @@ pub(crate) struct AnnalsNode {
 pub(crate) enum JournalChoice {
     Sqlite,
     Memory,
+    /// The journal with this URL.
+    Postgres(&'static str),
 }
 
 /// How its entities are run.
@@ -57,7 +59,7 @@ impl Default for Settings {
 impl Contestant for AnnalsNode {
     fn name(&self) -> &'static str {
         match self.journal {
-            JournalChoice::Sqlite => "annals",
+            JournalChoice::Sqlite | JournalChoice::Postgres(_) => "annals",
             JournalChoice::Memory => "memory",
         }
     }
@@ -105,6 +107,7 @@ impl AnnalsNode {
         let url = match self.journal {
             JournalChoice::Sqlite => format!("sqlite://{}", folder.join(FILE).display()),
             JournalChoice::Memory => "memory:".to_owned(),
+            JournalChoice::Postgres(url) => url.to_owned(),
         };
         let opened = url.parse::<JournalUrl>()?.open().await?;
         let snapshots = annals::snapshot::open_beside(&opened).await?;

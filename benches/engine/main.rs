@@ -7,6 +7,7 @@
 mod account;
 mod actors;
 mod annals;
+mod backends;
 mod bench;
 mod busy;
 mod child;

@@ -21,11 +21,19 @@ pub(crate) fn rows(bench: &Bench, scenario: &Scenario) -> Result<Vec<Row>> {
     if matches!(scenario.memory, Memory::Target(_)) {
         contestants.push(&ours_in_memory);
     }
-    let samples = match scenario.work {
-        Work::Commands => commands(bench, scenario, &contestants)?,
-        Work::Recovery => recoveries(bench, scenario, &contestants)?,
-    };
-    Ok(samples.rows(scenario))
+    Ok(samples(bench, scenario, &contestants)?.rows(scenario))
+}
+
+/// What each contestant does, in turn.
+pub(crate) fn samples(
+    bench: &Bench,
+    scenario: &Scenario,
+    contestants: &[&dyn Contestant],
+) -> Result<Samples> {
+    match scenario.work {
+        Work::Commands => commands(bench, scenario, contestants),
+        Work::Recovery => recoveries(bench, scenario, contestants),
+    }
 }
 
 fn commands(bench: &Bench, scenario: &Scenario, contestants: &[&dyn Contestant]) -> Result<Samples> {
@@ -103,7 +111,7 @@ fn recoveries(bench: &Bench, scenario: &Scenario, contestants: &[&dyn Contestant
 
 /// What was measured, in the order of the runs, by contestant and unit.
 #[derive(Default)]
-struct Samples(BTreeMap<(&'static str, Unit), Vec<f64>>);
+pub(crate) struct Samples(BTreeMap<(&'static str, Unit), Vec<f64>>);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Unit {
@@ -158,7 +166,7 @@ impl Samples {
         }
     }
 
-    fn rows(&self, scenario: &Scenario) -> Vec<Row> {
+    pub(crate) fn rows(&self, scenario: &Scenario) -> Vec<Row> {
         let mut rows = Vec::new();
         for unit in Unit::ALL {
             let (part, unit_name) = unit.label();
@@ -182,6 +190,11 @@ impl Samples {
             rows.extend(row.map(|row| row.at_least(target)));
         }
         rows
+    }
+
+    /// Events a second of each run, in their order.
+    pub(crate) fn speeds(&self, contestant: &'static str) -> &[f64] {
+        self.of(contestant, Unit::PerSecond)
     }
 
     /// The values of the runs, in their order.

@@ -4,8 +4,8 @@ use crate::bench::Bench;
 use crate::busy::Ticks;
 use crate::table::Row;
 use crate::{
-    actors, fairness, growth, loans, many, measure, memory, migrations, scenario, sealed, slow_disk,
-    snapshots,
+    actors, backends, fairness, growth, loans, many, measure, memory, migrations, scenario, sealed,
+    slow_disk, snapshots,
 };
 
 /// Rows that are measured together.
@@ -88,6 +88,7 @@ pub(crate) const ALL: &[Suite] = &[
         run: migrations::rows,
     },
     Suite { name: "encryption", about: "P2, R and R2 with keys, beside without", run: sealed::rows },
+    Suite { name: "backends", about: "P1, P2, H, R and R2 on PostgreSQL", run: backends::rows },
     Suite { name: "fairness", about: "100 entities beside one that is hot or recovers", run: fairness::rows },
     Suite {
         name: "tell",

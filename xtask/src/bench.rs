@@ -120,7 +120,7 @@ fn encryption(args: &Args, workspace: &Workspace) -> Result<Option<Vec<Row>>> {
 fn engine(names: &[&str], features: &[&str], args: &Args, workspace: &Workspace) -> Result<Option<Vec<Row>>> {
     let target = target(workspace);
     let rows = target.join("engine-rows.json");
-    let features = features.join(",");
+    let features = [&["postgres"], features].concat().join(",");
     let bench = ["bench", "--locked", "--package", "annals", "--features", &features, "--bench", "engine"];
     let mut command =
         [&bench[..], &["--", "--json"]].concat().iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
@@ -253,6 +253,7 @@ const END_TO_END: &[&str] = &[
     "growth",
     "migrations",
     "encryption",
+    "backends",
     "fairness",
     "tell",
     "ask",
@@ -262,8 +263,8 @@ const END_TO_END: &[&str] = &[
 ];
 /// Measured with each cipher, which are two builds.
 const ENCRYPTION: &str = "encryption";
-/// What other actor libraries do as well.
-const WITH_PEERS: &[&str] = &["tell", "ask", "ask-100", "spawn", "memory"];
+/// What other libraries do as well.
+const WITH_PEERS: &[&str] = &["backends", "tell", "ask", "ask-100", "spawn", "memory"];
 const HELP: &str = "It takes about half an hour; --quick takes a minute, and a name only as long as its part. \
 Nothing fails for being slow.";
 
