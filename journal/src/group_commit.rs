@@ -41,8 +41,8 @@ use self::commit::Backend;
 use crate::commit_path::{CommitPath, Path};
 use crate::telemetry::JournalMetrics;
 use crate::{
-    Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange, Replayed, SeqNr,
-    SliceRange, StoredEvent, Tag, Write,
+    CommitListener, Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange,
+    Replayed, SeqNr, SliceRange, StoredEvent, Tag, Write,
 };
 
 /// A journal around a journal that turns the writes of many callers into few commits, and records the journal's
@@ -222,6 +222,10 @@ impl Journal for GroupCommit {
 
     fn limits(&self) -> Limits {
         self.handle.inner.limits()
+    }
+
+    fn commits(&self) -> Option<CommitListener> {
+        self.handle.inner.commits()
     }
 }
 

@@ -8,8 +8,8 @@ use futures::stream::BoxStream;
 #[cfg(doc)]
 use crate::PageItem;
 use crate::{
-    AtomicWrite, CommitPath, Envelope, Head, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange,
-    Replayed, SeqNr, SliceRange, StoredEvent, Tag, Token, Write,
+    AtomicWrite, CommitListener, CommitPath, Envelope, Head, JournalError, Limits, Offset, Page,
+    PersistenceId, ReplayRange, Replayed, SeqNr, SliceRange, StoredEvent, Tag, Token, Write,
 };
 
 /// Stores events. Everything that a backend author implements, together with [`Records`](crate::Records).
@@ -147,6 +147,11 @@ pub trait Journal: fmt::Debug + Send + Sync + 'static {
     /// What the journal can take.
     fn limits(&self) -> Limits;
 
+    /// Tells readers in this process of appends; `None`: they look from time to time. A journal around a journal passes it on.
+    fn commits(&self) -> Option<CommitListener> {
+        None
+    }
+
     /// A shorter way than [`Journal::write`] that [`GroupCommit`](crate::GroupCommit) takes instead, with the same promises. Only
     /// backends of this crate have one; a journal around a journal that changes or watches writes must not pass it on.
     fn commit_path(&self) -> Option<CommitPath> {
@@ -263,6 +268,10 @@ impl<J: Journal + ?Sized> Journal for Arc<J> {
 
     fn limits(&self) -> Limits {
         (**self).limits()
+    }
+
+    fn commits(&self) -> Option<CommitListener> {
+        (**self).commits()
     }
 
     fn commit_path(&self) -> Option<CommitPath> {

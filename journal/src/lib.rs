@@ -79,6 +79,8 @@ mod journal;
 pub use journal::{Journal, JournalExt};
 mod commit_path;
 pub use commit_path::CommitPath;
+mod commit_signal;
+pub use commit_signal::{CommitListener, CommitSignal};
 mod write;
 pub use write::{AtomicWrite, Write};
 mod encoded_write;
@@ -116,6 +118,8 @@ mod encrypted;
 pub mod encryption;
 pub use encrypted::is_encrypted;
 
+mod query;
+pub use query::{IdQuery, Pages, Query};
 mod readers;
 pub use readers::{Reader, ReaderName, Readers};
 mod gate;

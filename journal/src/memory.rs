@@ -23,8 +23,8 @@ use self::store::Store;
 use crate::commit_path::{AtOnce, CommitPath, Path};
 use crate::encoded_write::EncodedWrite;
 use crate::{
-    Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange, Replayed, SeqNr,
-    SliceRange, StoredEvent, Tag, Write,
+    CommitListener, CommitSignal, Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId,
+    ReplayRange, Replayed, SeqNr, SliceRange, StoredEvent, Tag, Write,
 };
 
 /// A journal and its records in memory: for tests, and the reference for authors of backends.
@@ -45,6 +45,7 @@ use crate::{
 pub struct MemoryJournal {
     store: Arc<RwLock<Store>>,
     records: Arc<RwLock<RecordStore>>,
+    commits: CommitSignal,
 }
 
 impl MemoryJournal {
@@ -115,6 +116,10 @@ impl Journal for MemoryJournal {
         Self::LIMITS
     }
 
+    fn commits(&self) -> Option<CommitListener> {
+        Some(self.commits.listen())
+    }
+
     fn commit_path(&self) -> Option<CommitPath> {
         Some(CommitPath(Path::AtOnce(Arc::new(self.clone()))))
     }
@@ -125,7 +130,9 @@ impl AtOnce for MemoryJournal {
         // Encoded before the lock is taken, so that writers do that in parallel.
         let mut encoded = Vec::with_capacity(writes.len());
         encoded.extend(writes.into_iter().map(|write| EncodedWrite::new(write, Self::LIMITS)));
-        write(&self.store).write(encoded)
+        let answers = write(&self.store).write(encoded);
+        self.commits.give();
+        answers
     }
 }
 

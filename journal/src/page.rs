@@ -42,6 +42,14 @@ pub enum PageItem {
 }
 
 impl PageItem {
+    /// Whose events.
+    pub fn persistence_id(&self) -> &PersistenceId {
+        match self {
+            Self::Event(event) => &event.envelope.persistence_id,
+            Self::Deleted { persistence_id, .. } | Self::Erased { persistence_id, .. } => persistence_id,
+        }
+    }
+
     /// The place in the journal.
     pub fn offset(&self) -> Offset {
         match self {

@@ -9,7 +9,7 @@ use super::connections::{Connection, Connections};
 use super::failure::{read_failure, was_ended};
 use super::open_error::Place;
 use super::{OpenError, Options, Schema, schema};
-use crate::JournalError;
+use crate::{CommitSignal, JournalError};
 
 /// A schema on a PostgreSQL server, and the connections to it. A clone is another handle.
 #[derive(Clone)]
@@ -24,6 +24,8 @@ struct Inner {
     read_only: bool,
     writers: Arc<Connections>,
     readers: Arc<Connections>,
+    /// Given after each commit of this process with events in it.
+    commits: CommitSignal,
 }
 
 impl Database {
@@ -75,7 +77,8 @@ impl Database {
             Arc::new(Connections::new(connect, setup, most, options.acquire_timeout))
         };
         let (writers, readers) = (pool(options.writers), pool(options.readers));
-        Ok(Self { inner: Arc::new(Inner { connect, options, server, read_only, writers, readers }) })
+        let commits = CommitSignal::default();
+        Ok(Self { inner: Arc::new(Inner { connect, options, server, read_only, writers, readers, commits }) })
     }
 
     /// Brings a component's tables to its newest version, in one transaction; of several processes that do so at once one does it.
@@ -92,6 +95,11 @@ impl Database {
         if !self.inner.read_only {
             self.inner.writers.watch_lineage();
         }
+    }
+
+    /// What tells of commits with events in them.
+    pub(super) fn commits(&self) -> &CommitSignal {
+        &self.inner.commits
     }
 
     /// A connection for statements that write.

@@ -7,8 +7,8 @@ use super::{Database, OpenError, Options, change, pages, replay, row, statements
 use crate::commit_path::{CommitPath, Path};
 use crate::encoded_write::EncodedWrite;
 use crate::{
-    Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange, Replayed, SeqNr,
-    SliceRange, StoredEvent, Tag, Write,
+    CommitListener, Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange,
+    Replayed, SeqNr, SliceRange, StoredEvent, Tag, Write,
 };
 
 /// Events and records on a PostgreSQL server, for many nodes. They fence each other: the condition of each write is judged on the
@@ -123,6 +123,10 @@ impl Journal for PostgresJournal {
 
     fn limits(&self) -> Limits {
         Self::LIMITS
+    }
+
+    fn commits(&self) -> Option<CommitListener> {
+        Some(self.database.commits().listen())
     }
 
     fn commit_path(&self) -> Option<CommitPath> {

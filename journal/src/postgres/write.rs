@@ -21,6 +21,10 @@ pub(super) async fn write(database: &Database, writes: Vec<EncodedWrite>) -> Vec
         }
         match execute(database, &runs, &round, gate.as_deref()).await {
             Ok(Judged::Rows(rows)) => {
+                // Of claims, too: who looks for nothing loses little.
+                if rows.iter().any(|judged| judged.passed) {
+                    database.commits().give();
+                }
                 for judged in rows {
                     runs.judged(&round[judged.run], judged.head, judged.passed);
                 }

@@ -14,7 +14,7 @@ use super::schema;
 use super::writer::Writer;
 use super::writer_thread::{Message, Shared};
 use super::{Durability, OpenError, Options, Schema};
-use crate::JournalError;
+use crate::{CommitSignal, JournalError};
 
 /// An open SQLite file: one connection that writes, with a thread for it, and a few connections that read.
 ///
@@ -54,6 +54,7 @@ pub struct Database {
 pub(super) struct Writing {
     pub(super) jobs: mpsc::Sender<Message>,
     pub(super) writer: Arc<Shared>,
+    pub(super) commits: CommitSignal,
 }
 
 impl Database {
@@ -68,13 +69,16 @@ impl Database {
         schema::prepare(&path, &options).await?;
         let (jobs, queue) = mpsc::channel(QUEUED_JOBS);
         let readers = Arc::new(Readers::new(path.to_path_buf(), options, Closing::Checkpoints));
-        let writer = blocking(&path, move |path| {
+        let (writer, commits) = blocking(&path, move |path| {
             Writer::open(path.to_owned(), options)
-                .and_then(|writer| Shared::start(writer, queue))
+                .and_then(|writer| {
+                    let commits = writer.commits();
+                    Ok((Shared::start(writer, queue)?, commits))
+                })
                 .map_err(|error| OpenError::from_rusqlite(path, &error, options.busy_timeout))
         })
         .await?;
-        Ok(Self { path, options, writing: Some(Writing { jobs, writer }), readers })
+        Ok(Self { path, options, writing: Some(Writing { jobs, writer, commits }), readers })
     }
 
     /// Opens a file that is there, for tools that look at it: nothing is created or migrated, and the write-ahead log of an

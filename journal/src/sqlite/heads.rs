@@ -20,6 +20,8 @@ pub(super) struct Heads {
     version: Option<i64>,
     /// As of the same state.
     gate: Option<Gate>,
+    /// Events were inserted since somebody asked.
+    appended: bool,
 }
 
 impl Heads {
@@ -36,6 +38,16 @@ impl Heads {
             self.old = std::mem::take(&mut self.young);
         }
         Ok(())
+    }
+
+    /// Events are being inserted.
+    pub(super) fn append(&mut self) {
+        self.appended = true;
+    }
+
+    /// Whether events were inserted since the last call.
+    pub(super) fn take_appended(&mut self) -> bool {
+        std::mem::take(&mut self.appended)
     }
 
     /// Whether the gate lets a call pass.

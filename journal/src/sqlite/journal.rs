@@ -9,8 +9,8 @@ use super::{Database, OpenError, Options, change, pages, replay, stream, write};
 use crate::commit_path::{CommitPath, Path as Way};
 use crate::encoded_write::EncodedWrite;
 use crate::{
-    Envelope, Head, Journal, JournalError, Limits, NotStored, Offset, Page, PersistenceId, ReplayRange,
-    Replayed, SeqNr, SliceRange, StoredEvent, Tag, Write,
+    CommitListener, Envelope, Head, Journal, JournalError, Limits, NotStored, Offset, Page, PersistenceId,
+    ReplayRange, Replayed, SeqNr, SliceRange, StoredEvent, Tag, Write,
 };
 
 /// Events and records in a SQLite file: the embedded default backend.
@@ -165,6 +165,10 @@ impl Journal for SqliteJournal {
 
     fn limits(&self) -> Limits {
         Self::LIMITS
+    }
+
+    fn commits(&self) -> Option<CommitListener> {
+        self.database.writing().map(|writing| writing.commits.listen())
     }
 
     fn commit_path(&self) -> Option<CommitPath> {

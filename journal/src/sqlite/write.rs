@@ -30,6 +30,9 @@ pub(super) fn write(
         }
         answers.push(answer);
     }
+    if !list.rows.is_empty() {
+        list.heads.append();
+    }
     insert_events(conn, &list.rows)?;
     marks::put(conn, list.marks)?;
     Ok(answers)

@@ -10,7 +10,7 @@ use super::failure::{Failure, unavailable};
 use super::heads::Heads;
 use super::job::Job;
 use super::pace::Pace;
-use crate::JournalError;
+use crate::{CommitSignal, JournalError};
 
 /// The connection that writes, and what it takes to keep it going. Used by one thread at a time.
 pub(super) struct Writer {
@@ -18,6 +18,8 @@ pub(super) struct Writer {
     options: Options,
     connection: State,
     pace: Pace,
+    /// Given after each commit with events in it.
+    commits: CommitSignal,
 }
 
 enum State {
@@ -33,7 +35,7 @@ enum State {
 impl Writer {
     pub(super) fn open(path: PathBuf, options: Options) -> rusqlite::Result<Self> {
         let connection = State::Healthy(open_writer(&path, &options)?, Heads::default());
-        Ok(Self { path, options, connection, pace: Pace::default() })
+        Ok(Self { path, options, connection, pace: Pace::default(), commits: CommitSignal::default() })
     }
 
     /// Runs the jobs in one transaction and answers them. Those that come back have something for the next one.
@@ -55,12 +57,25 @@ impl Writer {
     }
 
     fn run(&mut self, began: Instant, mut batch: Batch) -> Vec<Box<dyn Job>> {
-        let ended = self.healthy().and_then(|(conn, heads)| batch.run(conn, heads));
+        let mut appended = false;
+        let ended = self.healthy().and_then(|(conn, heads)| {
+            let ended = batch.run(conn, heads);
+            appended = heads.take_appended();
+            ended
+        });
+        if appended && ended.is_ok() {
+            self.commits.give();
+        }
         self.pace.observe(began.elapsed());
         if batch.io {
             self.break_down();
         }
         batch.answer(ended)
+    }
+
+    /// What tells of its commits.
+    pub(super) fn commits(&self) -> CommitSignal {
+        self.commits.clone()
     }
 
     /// Whether a commit should take so little time that a thread that has other things to do may wait for it.

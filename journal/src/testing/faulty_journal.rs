@@ -12,8 +12,8 @@ use super::{
     Script, WriteOrder,
 };
 use crate::{
-    Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange, Replayed, SeqNr,
-    SliceRange, StoredEvent, Tag, Write,
+    CommitListener, Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange,
+    Replayed, SeqNr, SliceRange, StoredEvent, Tag, Write,
 };
 
 /// A journal around a journal that fails on order; see the [module](super). Clones share the orders.
@@ -256,6 +256,10 @@ impl Journal for FaultyJournal {
 
     fn limits(&self) -> Limits {
         self.inner.limits()
+    }
+
+    fn commits(&self) -> Option<CommitListener> {
+        self.inner.commits()
     }
 }
 

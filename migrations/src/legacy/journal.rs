@@ -3,8 +3,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use annals_journal::{
-    AtomicWrite, Codec, Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId,
-    ReplayRange, Replayed, SeqNr, SliceRange, StoredEvent, Tag, Token, Write, WriterId,
+    AtomicWrite, Codec, CommitListener, Envelope, Head, Journal, JournalError, Limits, Offset, Page,
+    PersistenceId, ReplayRange, Replayed, SeqNr, SliceRange, StoredEvent, Tag, Token, Write, WriterId,
 };
 use async_trait::async_trait;
 use futures::stream::{self, BoxStream};
@@ -242,6 +242,10 @@ impl Journal for LegacyJournal {
 
     fn limits(&self) -> Limits {
         self.journal.limits()
+    }
+
+    fn commits(&self) -> Option<CommitListener> {
+        self.journal.commits()
     }
 }
 

@@ -2,9 +2,9 @@ use std::ops::RangeInclusive;
 use std::sync::{Arc, mpsc};
 
 use annals_journal::{
-    Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, Record, RecordChange,
-    RecordKey, Records, ReplayRange, Replayed, SeqNr, SliceRange, StoredEvent, Tag, Timestamp, Verdict,
-    Write,
+    CommitListener, Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, Record,
+    RecordChange, RecordKey, Records, ReplayRange, Replayed, SeqNr, SliceRange, StoredEvent, Tag, Timestamp,
+    Verdict, Write,
 };
 use annals_snapshot::{Snapshot, SnapshotError, SnapshotStore};
 use async_trait::async_trait;
@@ -98,6 +98,10 @@ impl Journal for Unhurried<Arc<dyn Journal>> {
 
     fn limits(&self) -> Limits {
         self.0.limits()
+    }
+
+    fn commits(&self) -> Option<CommitListener> {
+        self.0.commits()
     }
 }
 

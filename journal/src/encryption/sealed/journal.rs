@@ -4,8 +4,8 @@ use futures::stream::BoxStream;
 use super::pages::Reading;
 use super::{SealedJournal, unmarked};
 use crate::{
-    Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange, Replayed, SeqNr,
-    SliceRange, StoredEvent, Tag, Write,
+    CommitListener, Envelope, Head, Journal, JournalError, Limits, Offset, Page, PersistenceId, ReplayRange,
+    Replayed, SeqNr, SliceRange, StoredEvent, Tag, Write,
 };
 
 #[async_trait]
@@ -61,5 +61,9 @@ impl Journal for SealedJournal {
 
     fn limits(&self) -> Limits {
         self.vault.limits()
+    }
+
+    fn commits(&self) -> Option<CommitListener> {
+        self.vault.inner.commits()
     }
 }
