@@ -36,6 +36,7 @@ pub struct Builder {
 enum Choice {
     None,
     Url(String),
+    Open(OpenJournal),
     Stores(Stores),
 }
 
@@ -44,6 +45,12 @@ impl Builder {
     /// whole without its write-ahead log.
     pub fn journal(mut self, url: impl Into<String>) -> Self {
         self.journal = Choice::Url(url.into());
+        self
+    }
+
+    /// Takes a journal that [`annals_journal::open`] gave, for whoever keeps views in its database, too; [`Node::shutdown`] closes it.
+    pub fn open_journal(mut self, journal: OpenJournal) -> Self {
+        self.journal = Choice::Open(journal);
         self
     }
 
@@ -173,9 +180,10 @@ impl Builder {
             Choice::None => return Err(StartError::NoJournal),
             Choice::Stores(stores) => (stores, None),
             Choice::Url(url) => {
-                let (stores, opened) = open(&url).await?;
-                (stores, Some(opened))
+                let opened = annals_journal::open(&url).await?;
+                (beside(&opened).await?, Some(opened))
             }
+            Choice::Open(opened) => (beside(&opened).await?, Some(opened)),
         };
         let mut closes = Closes { opened, keys: OpenKeys::default() };
         match start(self.node, self.keys, stores, &mut closes).await {
@@ -227,12 +235,10 @@ impl fmt::Debug for Builder {
     }
 }
 
-/// The stores of a URL: snapshots live beside the events.
-async fn open(url: &str) -> Result<(Stores, OpenJournal), StartError> {
-    let opened = annals_journal::open(url).await?;
-    let snapshots = annals_snapshot::open_beside(&opened).await?;
-    let (journal, records) = (opened.journal.clone(), opened.records.clone());
-    Ok((Stores { journal, records, snapshots }, opened))
+/// The stores of an open journal: snapshots live beside the events.
+async fn beside(opened: &OpenJournal) -> Result<Stores, StartError> {
+    let snapshots = annals_snapshot::open_beside(opened).await?;
+    Ok(Stores { journal: opened.journal.clone(), records: opened.records.clone(), snapshots })
 }
 
 /// Why a node did not start.

@@ -10,6 +10,7 @@
 //! | [`journal`] | what an event is on disk, the traits of a backend, the backends |
 //! | [`snapshot`] | snapshot stores, policies, retention |
 //! | [`migrations`] | events and commands as bytes: schemas, adapters, the derive macros |
+//! | [`projections`] | views of events, exactly once in SQLite and PostgreSQL |
 //! | `testing` (feature) | the test kit: given / when / then, replays of journals, properties, running nodes |
 
 pub use annals_actors as actors;
@@ -17,6 +18,7 @@ pub use annals_actors as actors;
 pub use annals_actors::testing;
 pub use annals_journal as journal;
 pub use annals_migrations as migrations;
+pub use annals_projections as projections;
 pub use annals_snapshot as snapshot;
 
 mod builder;
@@ -73,6 +75,9 @@ struct GuideReplay;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/snapshots.md")]
 struct Snapshots;
+#[cfg(all(doctest, feature = "sqlite"))]
+#[doc = include_str!("../docs/projections.md")]
+struct Projections;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/errors.md")]
 struct Errors;

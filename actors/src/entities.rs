@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use annals_journal::{PersistenceId, Timestamp};
-use annals_migrations::{Form, Permission, Written};
+use annals_migrations::{EventAdapter, Form, Permission, Written};
 use annals_snapshot::{Retention, Snapshot};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
@@ -72,6 +72,10 @@ pub(crate) enum Undelivered<A: PersistentActor> {
 const PARTS: usize = 64;
 
 impl<A: PersistentActor> Entities<A> {
+    pub(crate) fn event_adapter(&self) -> Arc<dyn EventAdapter<A::Event>> {
+        Arc::clone(&self.rules.adapter)
+    }
+
     pub(crate) fn open(kind: Kind<A>, node: Arc<Shared>) -> Result<Arc<Self>, StartError> {
         let rules = Rules {
             epoch: node.epoch,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use annals_journal::{Epoch, GroupCommit, Journal, Manifest, PersistenceId, Records, WriterId};
-use annals_migrations::{Form, Permission, UnreadableStored, Written, WrittenForms};
+use annals_migrations::{EventAdapter, Form, Permission, UnreadableStored, Written, WrittenForms};
 use annals_snapshot::{SnapshotKeeper, SnapshotStore};
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
@@ -133,6 +133,12 @@ impl Node {
             WrittenForm { kind, manifest: manifest.clone(), form, ask }
         };
         self.shared.writable.iter().map(of).collect()
+    }
+
+    /// How the events of a registered kind become types: as its entities read them. For whoever reads the journal beside them.
+    pub fn event_adapter<A: PersistentActor>(&self) -> Option<Arc<dyn EventAdapter<A::Event>>> {
+        let entities = self.kinds.get(&TypeId::of::<A>())?.downcast_ref::<Arc<Entities<A>>>()?;
+        Some(entities.event_adapter())
     }
 
     /// The node's name.

@@ -56,6 +56,7 @@ impl Copy {
     }
 }
 
-/// Offsets of readers, registered processes, and what a copy notes for itself.
-const OF_A_PLACE: [&str; 4] = ["reader/", "schema/process/", "encryption/process/", "migrate/"];
+/// Offsets of readers and of projections, registered processes, and what a copy notes for itself.
+const OF_A_PLACE: [&str; 6] =
+    ["reader/", "projection/", "projection-dead/", "schema/process/", "encryption/process/", "migrate/"];
 const PAGE: usize = 256;
