@@ -22,15 +22,18 @@ use crate::problem::Problem;
 use crate::request::{AccountId, BODY_BYTES, Change};
 use crate::transfer_http as transfer;
 use crate::transfers::Transfers;
+use crate::views::{self as views_http, Views};
 
 /// The routes of the service.
-pub(crate) fn routes(node: Node, transfers: Transfers) -> Router {
+pub(crate) fn routes(node: Node, transfers: Transfers, views: Option<Views>) -> Router {
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
     Router::new()
         .route("/accounts/{id}/deposit", post(deposit))
         .route("/accounts/{id}/withdraw", post(withdraw))
         .route("/accounts/{id}/events", get(events))
         .route("/accounts/{id}", get(balance))
+        .route("/accounts", get(views_http::top))
+        .route("/turnover", get(views_http::turnover))
         .route("/transfers", post(transfer::begin))
         .route("/transfers/{id}", get(transfer::show))
         .layer(middleware::from_fn_with_state(in_flight, bounded))
@@ -39,6 +42,7 @@ pub(crate) fn routes(node: Node, transfers: Transfers) -> Router {
         .method_not_allowed_fallback(no_such_method)
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(Extension(transfers))
+        .layer(Extension(views))
         .with_state(node)
 }
 
@@ -109,7 +113,8 @@ async fn no_such_method() -> Problem {
 }
 
 const PAGES: &str = "POST /accounts/{id}/deposit, POST /accounts/{id}/withdraw, GET /accounts/{id}, \
-                     GET /accounts/{id}/events, POST /transfers, GET /transfers/{id}, GET /healthz";
+                     GET /accounts/{id}/events, GET /accounts?top=20, \
+                     GET /turnover?days=7, POST /transfers, GET /transfers/{id}, GET /healthz";
 
 /// What a change and a look at the balance are answered.
 #[derive(Debug, Serialize)]

@@ -12,9 +12,12 @@
 //! curl -X POST localhost:8080/accounts/bob/deposit -d '{"cents": 1, "request_id": "b-1"}'
 //! curl -X POST localhost:8080/transfers -d '{"from": "alice", "to": "bob", "cents": 100, "request_id": "t-1"}'
 //! curl localhost:8080/transfers/t-1
+//! curl localhost:8080/accounts?top=20
+//! curl localhost:8080/turnover?days=7
 //! ```
 //!
-//! With `--keys file:ring.json` events and snapshots are sealed; `annals keys generate ring.json` makes the ring.
+//! With `--keys file:ring.json` events and snapshots are sealed; `annals keys generate ring.json` makes the ring. The balances and the turnover of
+//! all accounts are views beside the journal, and would lie there in the clear: a sealed bank has them with `--clear-views` only.
 //!
 //! | answer | when |
 //! |---|---|
@@ -22,7 +25,8 @@
 //! | 200 `{"id","state":"completed"}` | the transfer is done; its id is its `request_id`, for ever |
 //! | 202 with `Location` | the transfer takes longer than 5 s, or than `Prefer: wait=seconds`: look there |
 //! | 400, 413 | not a request: bad JSON, no `request_id`, cents that are no whole number above zero, a bad account id |
-//! | 404 | this account was never used |
+//! | 200 `[{"id","cents"}]`, `[{"day","deposited","withdrawn"}]` | all accounts together, largest first, and per day: everything that was answered before is in it |
+//! | 404 | this account was never used; or this bank has no views |
 //! | 422 | the transfer failed, and the sender has what it had (a receiver that was never used refuses); or the account says no (nothing is remembered of it), or the `request_id` was used for another change |
 //! | 500 | this account is broken: an operator must look |
 //! | 503 with `Retry-After` | not now: send it again with the same `request_id`; it counts once |
@@ -38,6 +42,7 @@
 //! | `transfers.rs` | drives transfers to their end, also after a crash |
 //! | `transfer_http.rs` | the transfer's routes |
 //! | `request.rs` | what a client sends, checked |
+//! | `views.rs`, `views/` | balances by size and turnover by day, projected from the events |
 //! | `http.rs`, `event_line.rs`, `problem.rs` | routes, the lines of `/events`, errors |
 
 mod account;
@@ -49,6 +54,7 @@ mod transfer;
 mod transfer_http;
 mod transfers;
 mod transit;
+mod views;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -67,6 +73,7 @@ use tracing_subscriber::EnvFilter;
 use account::Account;
 use transfer::Transfer;
 use transfers::Transfers;
+use views::Views;
 
 /// A bank over HTTP: deposits, withdrawals and balances that survive every crash.
 #[derive(Debug, Parser)]
@@ -94,6 +101,9 @@ struct Options {
     /// Master keys, to seal events and snapshots with: file:ring.json or env:NAME; several times: the first is active.
     #[arg(long, value_name = "SOURCE", env = "ANNALS_KEYS", value_delimiter = ' ')]
     keys: Vec<String>,
+    /// Keep the views of a sealed bank, too, although balances then lie in the clear.
+    #[arg(long)]
+    clear_views: bool,
     /// Address and port to listen on; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     listen: String,
@@ -173,7 +183,9 @@ fn init_logs(format: LogFormat) {
 async fn run(options: &Options) -> anyhow::Result<()> {
     let mut terminated = Terminated::listen()?;
     let transfers = Transfers::new(Duration::from_millis(options.transfer_timeout_ms));
-    let bank = Annals::builder("bank").journal(&options.journal);
+    let cannot = "the bank cannot start; see --journal and --keys";
+    let journal = annals::journal::open(&options.journal).await.context(cannot)?;
+    let bank = Annals::builder("bank").open_journal(journal.clone());
     let bank = options.keys.iter().fold(bank, |bank, source| bank.keys(source));
     let bank = options.allow_unreadable.iter().fold(bank, |bank, manifest| bank.allow_unreadable(manifest));
     let node = bank
@@ -182,7 +194,9 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         .ask_timeout(Duration::from_millis(options.answer_within_ms))
         .start()
         .await
-        .context("the bank cannot start; see --journal and --keys")?;
+        .context(cannot)?;
+    let has_views = options.keys.is_empty() || options.clear_views;
+    let views = if has_views { Views::start(&node, &journal)? } else { None };
     transfers.resume(&node).await.context("transfers under way could not be found; see --journal")?;
     let listener = TcpListener::bind(&options.listen).await.with_context(|| {
         format!("cannot listen on {}; choose another address with --listen", options.listen)
@@ -196,8 +210,8 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         // Answers are small and complete: waiting for more to send would only delay them.
         let _ = connection.set_nodelay(true);
     });
-    let server =
-        axum::serve(listener, http::routes(node.clone(), transfers.clone())).with_graceful_shutdown(async {
+    let server = axum::serve(listener, http::routes(node.clone(), transfers.clone(), views))
+        .with_graceful_shutdown(async {
             let _ = stopped.await;
         });
     let mut server = tokio::spawn(server.into_future());

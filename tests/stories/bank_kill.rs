@@ -66,7 +66,7 @@ const FEWEST_KILLS: u32 = 5;
 const TELLERS: u32 = 6;
 
 /// Lets all tellers work, ends the bank after a random number of answers or a random time, and lets them notice.
-fn work_a_while(
+pub(crate) fn work_a_while(
     bank: Bank,
     tellers: &mut [Teller],
     kills: u32,

@@ -29,3 +29,4 @@ mod stored;
 mod teller;
 mod transfers;
 mod transfers_kill;
+mod views;
