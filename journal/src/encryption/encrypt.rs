@@ -116,6 +116,7 @@ async fn encrypt(run: &Resealing, id: &PersistenceId) -> Result<bool, ResealErro
     let Some(last) = plain_to(record.as_ref(), &head) else { return Ok(false) };
     run.plain_events(id, last).await?;
     run.states(id, KeyId(0), true).await?;
+    run.journal.vault.record_plain_deletion(id, last).await?;
     keys.begin_at_first(id).await?;
     Ok(true)
 }

@@ -73,6 +73,16 @@ impl KeyState {
         }
     }
 
+    /// Whether an event was sealed for certain, at once or in the place of a plain one: then what deletes it is recorded.
+    pub(super) fn has_sealed(&self, seq_nr: SeqNr) -> bool {
+        match self {
+            Self::Live { generations, erased_to: None, .. } => {
+                generations.first().is_some_and(|(_, first)| *first <= seq_nr)
+            }
+            Self::Live { .. } | Self::None | Self::Erased { .. } => false,
+        }
+    }
+
     /// Whether a generation of the key was destroyed on purpose.
     pub fn has_erased(&self, number: KeyId) -> bool {
         // Generations begin at 1: 0 is none, erased or not.

@@ -185,16 +185,19 @@ impl HistoryCheck {
             // An owner went on, and deleted all that the mark is about.
             return Ok(());
         }
+        let unrecorded = || {
+            let error = JournalError::corrupt(&self.id, to, NOT_DELETED_BY_US);
+            Err(Fault { kind: FaultKind::CutOff, error })
+        };
+        let has_sealed = self.keys.as_ref().is_some_and(|keys| keys.has_sealed(to));
         self.before = match deletions.at(to) {
             Some(links) if links == plain => Before::Plain(plain),
             Some(links) => Before::Sealed(links),
             None if deletions.allow(to) => Before::Unknown,
+            None if has_sealed => return unrecorded(),
             // Plain events that were deleted before anything was sealed.
             None if to < self.head.seq_nr || self.newest == Ok(Some(plain.link)) => Before::Plain(plain),
-            None => {
-                let error = JournalError::corrupt(&self.id, to, NOT_DELETED_BY_US);
-                return Err(Fault { kind: FaultKind::CutOff, error });
-            }
+            None => return unrecorded(),
         };
         self.sealed |= matches!(self.before, Before::Sealed(_));
         Ok(())

@@ -1,5 +1,6 @@
 use futures::StreamExt as _;
 
+use super::deletions::Deletions;
 use super::record::Links;
 use super::{Vault, events};
 use crate::encryption::KeyState;
@@ -55,6 +56,25 @@ impl Vault {
             // All that an erased life had was sealed.
             KeyState::Live { .. } | KeyState::Erased { .. } => false,
         })
+    }
+
+    /// Whether an event was sealed for certain.
+    pub(super) async fn has_sealed(&self, id: &PersistenceId, seq_nr: SeqNr) -> Result<bool, JournalError> {
+        Ok(self.keys.state(&[id]).await.pop().unwrap_or(Ok(KeyState::None))?.has_sealed(seq_nr))
+    }
+
+    /// Records what was deleted while an id was plain, up to a number, before all of it counts as sealed.
+    pub(in crate::encryption) async fn record_plain_deletion(
+        &self,
+        id: &PersistenceId,
+        plain_to: SeqNr,
+    ) -> Result<(), JournalError> {
+        let deleted_to = self.stored(id).await?.head.deleted_to;
+        if deleted_to < SeqNr::FIRST || deleted_to > plain_to || self.deletions(id).await?.allow(deleted_to) {
+            return Ok(());
+        }
+        let entry = (deleted_to, self.plain_links(id, deleted_to));
+        Deletions::add(&self.records, &self.chain, id, entry, deleted_to).await
     }
 
     /// Whether an event is gone, with its place in the chain.

@@ -72,11 +72,12 @@ impl Vault {
     pub(super) async fn delete_to(&self, id: &PersistenceId, to: SeqNr) -> Result<(), JournalError> {
         let stored = self.stored(id).await?;
         let news = to > stored.head.deleted_to && to <= stored.head.seq_nr;
-        if let Some(newest) = stored.newest.filter(|_| news) {
-            let links = if to == stored.head.seq_nr {
-                Some(Links::only(newest))
-            } else {
-                self.links_at(id, to).await?
+        // Of an id that is still plain as well: it may be encrypted before they are gone.
+        if news {
+            let links = match stored.newest {
+                Some(newest) if to == stored.head.seq_nr => Some(Links::only(newest)),
+                Some(_) => self.links_at(id, to).await?,
+                None => Some(self.plain_links(id, to)),
             };
             // `None`: somebody else has deleted them.
             if let Some(links) = links {

@@ -441,6 +441,9 @@ impl Replay {
             Some(links) if links == plain => Ok(Before::Gone(plain)),
             Some(links) => Ok(Before::Sealed(links)),
             None if deletions.allow(to) => Ok(Before::Deleted),
+            None if self.vault.has_sealed(id, to).await? => {
+                Err(JournalError::corrupt(id, to, NOT_DELETED_BY_US))
+            }
             // Plain events that were deleted before anything was sealed.
             None if to < self.stored.head.seq_nr => Ok(Before::Gone(plain)),
             None if self.stored.newest == Some(plain.link) => Ok(Before::Gone(plain)),

@@ -113,6 +113,32 @@ async fn the_newest_event_may_not_be_plain_again() {
     assert!(matches!(all, Err(JournalError::Corrupt { .. })), "{all:?}");
 }
 
+/// All that stood in the clear is as well guarded as what was sealed at once: somebody who takes the first ones out is found.
+#[tokio::test]
+async fn first_events_that_were_cut_off_what_was_encrypted_are_found() {
+    for (deleted, cut) in
+        [0, 2].into_iter().flat_map(|deleted| (deleted + 1..=8).map(move |cut| (deleted, cut)))
+    {
+        let (store, alice) = (Arc::new(MemoryJournal::new()), id("alice"));
+        plain(&store, &alice, 6).await;
+        // By a build without keys: only the head says so.
+        store.delete_to(&alice, nr(deleted)).await.unwrap();
+        let owner = process(&store).await;
+        let token = claimed(&owner, &alice).await;
+        owner.append(append(&alice, token, 6, 2)).await.unwrap();
+        encrypt(&process(&store).await).await.unwrap();
+        let mut expected: Vec<_> =
+            (deleted > 0).then(|| format!("deleted #1 to #{deleted}")).into_iter().collect();
+        expected.extend(texts(deleted + 1..=8));
+        assert_eq!(read(&store, &alice).await, expected);
+        store.delete_to(&alice, nr(cut)).await.unwrap();
+        let cut_off = process(&store).await.replay(ReplayRange::all(&alice)).try_collect::<Vec<_>>().await;
+        let named =
+            matches!(&cut_off, Err(JournalError::Corrupt { persistence_id: Some(of), .. }) if *of == alice);
+        assert!(named, "{deleted} deleted, cut to {cut}: {cut_off:?}");
+    }
+}
+
 /// An owner that was killed between the record of a deletion and the deletion leaves a bound that is not in force.
 #[tokio::test]
 async fn a_deletion_that_was_killed_behind_plain_ones_leaves_everything_readable() {
