@@ -8,7 +8,8 @@ use annals_migrations::rewrite::Rewriter;
 use annals_snapshot::OpenStoreError;
 #[cfg(feature = "encryption")]
 use {
-    annals_journal::encryption::{InvalidKeySource, KeysError, MasterKeys},
+    annals_journal::PersistenceId,
+    annals_journal::encryption::{InvalidKeySource, KeyScope, KeysError, MasterKeys, ScopeOf},
     std::sync::Arc,
 };
 
@@ -83,6 +84,25 @@ impl Builder {
     #[cfg(feature = "encryption")]
     pub fn refuse_plaintext(mut self) -> Self {
         self.keys.refuse_plaintext = true;
+        self
+    }
+
+    /// Says to which scope an id belongs, such as a tenant or a data subject, so that `annals keys erase --scope` erases all of its ids at once.
+    /// `None`: to none. Asked when an id's first data key is made; after that the record of the key says it.
+    ///
+    /// ```
+    /// # use annals::journal::encryption::KeyScope;
+    /// // `account|tenant-7/alice` belongs to `tenant-7`.
+    /// let builder = annals::Annals::builder("bank")
+    ///     .keys("file:ring.json")
+    ///     .key_scopes(|id| KeyScope::new(id.entity_id().split_once('/')?.0).ok());
+    /// ```
+    #[cfg(feature = "encryption")]
+    pub fn key_scopes(
+        mut self,
+        of: impl Fn(&PersistenceId) -> Option<KeyScope> + Send + Sync + 'static,
+    ) -> Self {
+        self.keys.scopes = Some(ScopeOf::new(of));
         self
     }
 
@@ -268,9 +288,11 @@ pub enum StartError {
     #[cfg(feature = "encryption")]
     #[error(transparent)]
     Keys(#[from] KeysError),
-    /// Plaintext is refused, and there are no keys to seal with.
+    /// Plaintext is refused, or ids have scopes, and there are no keys to seal with.
     #[cfg(feature = "encryption")]
-    #[error("`.refuse_plaintext()` needs keys: give them with `.keys(\"file:ring.json\")`")]
+    #[error(
+        "`.refuse_plaintext()` and `.key_scopes(…)` need keys: give them with `.keys(\"file:ring.json\")`"
+    )]
     NoKeys,
     /// Keys were given in two ways.
     #[cfg(feature = "encryption")]

@@ -3,7 +3,7 @@ use annals_actors::{NodeBuilder, Stores};
 use {
     annals_journal::Journal,
     annals_journal::encryption::{
-        DataKeyOptions, DataKeys, KeySource, MasterKeys, RingKeys, SealedJournal, SealedOptions,
+        DataKeyOptions, DataKeys, KeySource, MasterKeys, RingKeys, ScopeOf, SealedJournal, SealedOptions,
     },
     annals_snapshot::SealedSnapshots,
     std::sync::Arc,
@@ -19,6 +19,8 @@ pub(crate) struct Keys {
     pub(crate) masters: Option<Arc<dyn MasterKeys>>,
     #[cfg(feature = "encryption")]
     pub(crate) refuse_plaintext: bool,
+    #[cfg(feature = "encryption")]
+    pub(crate) scopes: Option<ScopeOf>,
 }
 
 #[cfg(not(feature = "encryption"))]
@@ -43,7 +45,7 @@ impl Keys {
 impl Keys {
     /// Whether anything was said about keys: then all of it is honoured, or the node does not start.
     pub(crate) fn are_wanted(&self) -> bool {
-        !self.sources.is_empty() || self.masters.is_some() || self.refuse_plaintext
+        !self.sources.is_empty() || self.masters.is_some() || self.refuse_plaintext || self.scopes.is_some()
     }
 
     /// Checks the master keys, and puts events and snapshots behind them.
@@ -54,7 +56,8 @@ impl Keys {
         open: &mut OpenKeys,
     ) -> Result<(Stores, NodeBuilder), StartError> {
         let masters = self.masters(&stores).await?;
-        let keys = DataKeys::open(stores.records.clone(), masters, DataKeyOptions::default()).await?;
+        let options = DataKeyOptions { scopes: self.scopes, ..DataKeyOptions::default() };
+        let keys = DataKeys::open(stores.records.clone(), masters, options).await?;
         open.0 = Some(keys.clone());
         let mut snapshots = SealedSnapshots::new(stores.snapshots, keys.clone());
         if self.refuse_plaintext {

@@ -66,7 +66,10 @@ mod ring_keys;
 pub use ring_keys::RingKeys;
 mod passphrase;
 
+mod key_scope;
 mod scope;
+pub use key_scope::{KeyScope, ScopeOf};
+mod scoped_keys;
 
 mod data_key;
 pub use data_key::{DataKey, Seal, UsedUp};
@@ -99,7 +102,9 @@ pub use rekey::Rekeyer;
 mod erasure;
 pub use erasure::{EraseError, Erased, Eraser};
 mod erasure_log;
-pub use erasure_log::{ErasureLog, ErasureLogError};
+pub use erasure_log::{ErasureLog, ErasureLogError, Logged};
+mod scope_erasure;
+pub use scope_erasure::ErasedScope;
 mod key_records;
 mod key_store;
 mod sealed;

@@ -1,5 +1,5 @@
 use annals_journal::PersistenceId;
-use annals_journal::encryption::Eraser;
+use annals_journal::encryption::{Eraser, KeyScope};
 
 use crate::console::{print, print_json};
 use crate::exit::Exit;
@@ -13,8 +13,11 @@ use crate::stores::JournalArgs;
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Args {
     /// Which ids, such as 'account|alice'
-    #[arg(value_name = "ID", required = true)]
+    #[arg(value_name = "ID", required_unless_present = "scope")]
     ids: Vec<PersistenceId>,
+    /// This scope, and all of its ids
+    #[arg(long, value_name = "NAME", conflicts_with = "ids")]
+    scope: Option<KeyScope>,
     #[command(flatten)]
     journal: JournalArgs,
     /// Print a JSON object for each id
@@ -25,6 +28,7 @@ pub(crate) struct Args {
 const EXAMPLE: &str = "\
 Examples:
   annals keys allow 'account|alice' --journal sqlite://bank.db
+  annals keys allow --scope tenant-7 --journal sqlite://bank.db
 
 Exit codes: 0 all of them may be used; 2 wrong command line; 3 it could not be done: an id never had a data key, say";
 
@@ -37,6 +41,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
 }
 
 async fn allow(args: &Args, eraser: &Eraser) -> anyhow::Result<Exit> {
+    if let Some(scope) = &args.scope {
+        let allowed = eraser.allow_scope(scope).await?;
+        if args.json {
+            print_json(&serde_json::json!({"scope": scope.as_str(), "allowed": allowed}))?;
+        } else {
+            print(format!("scope {scope}: may be used; a new life may begin under {allowed} ids of it"))?;
+        }
+    }
     for id in &args.ids {
         let allowed = eraser.allow_new_life(id).await?;
         match (args.json, allowed) {

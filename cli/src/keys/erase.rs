@@ -1,6 +1,7 @@
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use annals_journal::encryption::{EraseError, Erased, Eraser, ErasureLog};
+use annals_journal::encryption::{EraseError, Erased, ErasedScope, Eraser, ErasureLog, KeyScope, Logged};
 use annals_journal::{PersistenceId, SeqNr};
 use anyhow::Context as _;
 use clap::ArgGroup;
@@ -20,17 +21,20 @@ use crate::stores::{JournalArgs, Stores};
 /// interrupted is done by the same command again. The log names ids and has no key: keep it where backups are not, and give
 /// it to --from-log after a backup was restored.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLE, group(ArgGroup::new("which").required(true).multiple(true).args(["ids", "prefix", "from_log"])))]
+#[command(after_help = EXAMPLE, group(ArgGroup::new("which").required(true).multiple(true).args(["ids", "prefix", "scope", "from_log"])))]
 pub(crate) struct Args {
     #[command(flatten)]
     selection: Selection,
     #[command(flatten)]
     journal: JournalArgs,
+    /// Erase this scope, and all of its ids: nothing is sealed in it any more
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["ids", "prefix"])]
+    scope: Option<KeyScope>,
     /// Where each erasure is noted; it is made, or added to
     #[arg(long, value_name = "FILE", required_unless_present = "from_log")]
     log: Option<PathBuf>,
     /// Erase again what this log says; a life that began later stays
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["ids", "prefix", "log"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ids", "prefix", "scope", "log"])]
     from_log: Option<PathBuf>,
     /// Erase; otherwise it is only said what would be
     #[arg(long)]
@@ -48,6 +52,7 @@ Examples:
   annals keys erase 'account|alice' --journal sqlite://bank.db --log erased.jsonl
   annals keys erase 'account|alice' --journal sqlite://bank.db --log erased.jsonl --apply
   annals keys erase --prefix 'account|test-' --journal sqlite://bank.db --log erased.jsonl --apply
+  annals keys erase --scope tenant-7 --journal sqlite://bank.db --log erased.jsonl --apply
   annals keys erase --from-log erased.jsonl --journal sqlite://bank.db --apply     after a backup was restored
 
 Exit codes: 0 all of it is erased, or would be; 1 ids cannot be erased, and are named with the reason; 2 wrong command line; 3 it could not \
@@ -97,9 +102,10 @@ impl<'a> Erasing<'a> {
         if let Some(database) = self.stores.database().filter(|_| self.args.apply) {
             database.secure_delete().await?;
         }
-        match &self.args.from_log {
-            Some(path) => self.again(path).await?,
-            None => self.selected().await?,
+        match (&self.args.from_log, &self.args.scope) {
+            (Some(path), _) => self.again(path).await?,
+            (None, Some(scope)) => self.scope(scope).await?,
+            (None, None) => self.selected().await?,
         }
         if let Some(database) = self.stores.database().filter(|_| self.args.apply) {
             const AGAIN: &str = "the data keys are destroyed, and what is left of them in the file is not overwritten yet; start it again";
@@ -135,6 +141,38 @@ impl<'a> Erasing<'a> {
         Ok(())
     }
 
+    async fn scope(&mut self, scope: &KeyScope) -> anyhow::Result<()> {
+        let ids = self.eraser.look_at_scope(scope).await?;
+        let bar = Progress::towards(Some(ids.len() as u64), "ids");
+        let mut newest = Vec::new();
+        for id in &ids {
+            match self.eraser.look(id).await {
+                Ok(generation) => newest.push(generation),
+                // One that cannot be erased keeps all of them.
+                Err(error) => match Failed::from(error) {
+                    Failed::Refused(why) => return self.tell(id, &Done::Refused(why), &bar),
+                    Failed::Stopped(error) => return Err(error).context(id.to_string()),
+                },
+            }
+        }
+        let mut found: BTreeMap<_, _> = ids.into_iter().zip(newest).collect();
+        if let Some(path) = self.args.log.as_ref().filter(|_| self.args.apply) {
+            // Those that had their first key since are among them.
+            for erased in self.eraser.erase_scope(scope, &mut ErasureLog::open(path)?).await? {
+                found.entry(erased.persistence_id).or_insert(Some(erased.erased_to));
+            }
+        }
+        for (id, newest) in found {
+            let snapshots = self.snapshots(&id, SeqNr::MAX).await.map_err(Failed::into_error)?;
+            let done = match newest {
+                None => Done::WasErased { snapshots },
+                Some(newest) => Done::Erased { to: newest.0, snapshots },
+            };
+            self.tell(&id, &done, &bar)?;
+        }
+        Ok(())
+    }
+
     async fn one(&self, id: &PersistenceId, log: Option<&mut ErasureLog>) -> Result<Done, Failed> {
         let Some(newest) = self.eraser.look(id).await? else {
             // Who was interrupted may have left something.
@@ -152,7 +190,14 @@ impl<'a> Erasing<'a> {
     async fn again(&mut self, path: &Path) -> anyhow::Result<()> {
         let logged = ErasureLog::read(path)?;
         let bar = Progress::towards(Some(logged.len() as u64), "lines");
-        for erased in logged {
+        for line in logged {
+            let erased = match line {
+                Logged::Id(erased) => erased,
+                Logged::Scope(erased) => {
+                    self.scope_again(&erased, &bar).await?;
+                    continue;
+                }
+            };
             let id = erased.persistence_id.clone();
             let done = match self.one_again(&erased).await {
                 Ok(done) => done,
@@ -162,6 +207,25 @@ impl<'a> Erasing<'a> {
             self.tell(&id, &done, &bar)?;
         }
         Ok(())
+    }
+
+    async fn scope_again(&self, erased: &ErasedScope, bar: &Progress) -> anyhow::Result<()> {
+        let was_erased = self.eraser.is_scope_erased(erased).await?;
+        if self.args.apply {
+            self.eraser.erase_scope_again(erased).await?;
+        }
+        bar.add(1);
+        let scope = &erased.scope;
+        if self.args.json {
+            let json = serde_json::json!({"scope": scope.as_str(), "was_erased": was_erased});
+            return Ok(bar.print_json(&json)?);
+        }
+        let what = match (was_erased, self.args.apply) {
+            (true, _) => "was erased",
+            (false, true) => "erased",
+            (false, false) => "would be erased",
+        };
+        Ok(bar.print(format!("scope {scope}: {what}"))?)
     }
 
     async fn one_again(&self, erased: &Erased) -> Result<Done, Failed> {
@@ -255,6 +319,15 @@ enum Failed {
     Refused(String),
     /// Nothing more can be done.
     Stopped(anyhow::Error),
+}
+
+impl Failed {
+    fn into_error(self) -> anyhow::Error {
+        match self {
+            Self::Refused(why) => anyhow::anyhow!(why),
+            Self::Stopped(error) => error,
+        }
+    }
 }
 
 impl From<EraseError> for Failed {

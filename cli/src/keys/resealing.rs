@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use annals_journal::PersistenceId;
 use annals_journal::encryption::{
-    DataKeyOptions, DataKeys, ResealOptions, ResealProgress, ResealSummary, ResealedIds, SealedJournal,
-    SealedOptions,
+    DataKeyOptions, DataKeys, KeyScope, ResealOptions, ResealProgress, ResealSummary, ResealedIds,
+    SealedJournal, SealedOptions,
 };
 use annals_snapshot::SealedSnapshots;
 use anyhow::bail;
@@ -35,7 +35,7 @@ pub(super) struct RunArgs {
     pub(super) json: bool,
 }
 
-/// Which ids; one of the three, so that nobody reseals a journal by leaving something out.
+/// Which ids; one of the four, so that nobody reseals a journal by leaving something out.
 #[derive(Debug, clap::Args)]
 #[group(required = true, multiple = false)]
 pub(super) struct IdArgs {
@@ -45,6 +45,9 @@ pub(super) struct IdArgs {
     /// Ids that begin so, such as 'account|'
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
+    /// Ids of this scope that have data keys, such as those of a tenant
+    #[arg(long, value_name = "NAME")]
+    scope: Option<KeyScope>,
     /// All ids
     #[arg(long)]
     all: bool,
@@ -52,10 +55,11 @@ pub(super) struct IdArgs {
 
 impl IdArgs {
     pub(super) fn ids(self) -> ResealedIds {
-        match self.prefix {
-            Some(prefix) => ResealedIds::Prefix(prefix),
-            None if self.all => ResealedIds::All,
-            None => ResealedIds::These(self.ids),
+        match (self.prefix, self.scope) {
+            (Some(prefix), _) => ResealedIds::Prefix(prefix),
+            (None, Some(scope)) => ResealedIds::Scope(scope),
+            (None, None) if self.all => ResealedIds::All,
+            (None, None) => ResealedIds::These(self.ids),
         }
     }
 }
@@ -114,7 +118,7 @@ impl Run {
     pub(super) fn progress(&self, ids: &ResealedIds) -> Shown {
         let total = match ids {
             ResealedIds::These(ids) => Some(ids.len() as u64),
-            ResealedIds::Prefix(_) | ResealedIds::All => None,
+            ResealedIds::Prefix(_) | ResealedIds::Scope(_) | ResealedIds::All => None,
         };
         Shown { bar: Progress::towards(total, "ids"), ids: AtomicU64::new(0) }
     }

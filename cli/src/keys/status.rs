@@ -83,7 +83,13 @@ fn text(usage: &KeyUsage, here: Option<&[MasterKeyId]>, wrong: Option<&str>) -> 
         None => print("nothing was ever sealed in this journal")?,
         Some(active) => print(format!("active       master key {active}"))?,
     }
-    print(format!("ids          {} with data keys, {} erased", usage.scopes, usage.erased))?;
+    print(format!("ids          {} with data keys, {} erased", usage.ids, usage.erased))?;
+    if usage.scopes + usage.erased_scopes > 0 {
+        print(format!(
+            "scopes       {} with keys, that wrap those of {} ids, {} erased",
+            usage.scopes, usage.in_scopes, usage.erased_scopes
+        ))?;
+    }
     for process in &usage.processes {
         let keys: Vec<_> = process.master_keys.iter().map(MasterKeyId::to_string).collect();
         print(format!("process      {} has master key {}", process.id, keys.join(", ")))?;
@@ -139,7 +145,8 @@ fn json(usage: &KeyUsage, here: Option<&[MasterKeyId]>, wrong: Option<&str>) -> 
         .collect();
     let unreadable: Vec<_> = usage.unreadable.iter().map(|name| name.as_str()).collect();
     serde_json::json!({
-        "active": usage.active.map(|id| id.0), "scopes": usage.scopes, "erased": usage.erased, "master_keys": masters,
+        "active": usage.active.map(|id| id.0), "ids": usage.ids, "erased": usage.erased, "scopes": usage.scopes,
+        "in_scopes": usage.in_scopes, "erased_scopes": usage.erased_scopes, "master_keys": masters,
         "processes": processes, "unreadable": unreadable, "wrong": wrong,
     })
 }

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use annals_journal::encryption::KeyState;
+use annals_journal::encryption::{KeyScope, KeyState};
 use annals_journal::{JournalError, PersistenceId};
 use futures::{StreamExt as _, stream};
 
@@ -41,6 +41,12 @@ impl<'a> Orphans<'a> {
         let (mut suspects, mut findings) = (Vec::new(), Vec::new());
         for (name, state) in page {
             match (PersistenceId::parse(&name), state) {
+                // Of a scope of several ids.
+                (Err(_), Ok(_)) if KeyScope::new(&name).is_ok() => {}
+                (Err(_), Err(error)) if KeyScope::new(&name).is_ok() => {
+                    let what = format!("the key record of scope {name}: {error}");
+                    findings.push(Finding::of_journal(Kind::UnreadableRecord, what));
+                }
                 (Err(error), _) => {
                     let what = format!("the key record of {name:?}: {error}");
                     findings.push(Finding::of_journal(Kind::UnreadableRecord, what));

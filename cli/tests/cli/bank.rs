@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
 use annals::actors::Stores;
+use annals::journal::encryption::KeyScope;
 use annals::journal::sqlite::Database;
 use annals::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -87,7 +88,10 @@ pub(crate) async fn node_behind(
     let stores = Stores { journal: journal.journal, records: journal.records, snapshots };
     let mut node = Annals::builder("bank").stores(stores).kind(kind);
     if let Some(ring) = ring {
-        node = node.keys(format!("file:{}", directory.join(ring).display()));
+        // Accounts such as `t7-4` belong to `t7`.
+        node = node
+            .keys(format!("file:{}", directory.join(ring).display()))
+            .key_scopes(|id| KeyScope::new(id.entity_id().split_once('-')?.0).ok());
     }
     (node.start().await.unwrap(), database)
 }

@@ -259,3 +259,62 @@ fn found(here: &Path, wrapped: &[u8]) -> bool {
 }
 
 const WRAPPED_BYTES: usize = 60;
+
+/// A home of two, and somebody else.
+#[tokio::main]
+async fn household(here: &Path) {
+    let kind = Kind::new().snapshots(SnapshotPolicy::every_events(2));
+    let (node, database) = node_behind(here, "bank.db", kind, Some("ring.json")).await;
+    for owner in ["t7-alice", "t7-bob", "carol"] {
+        let account = node.entity::<Account>(owner);
+        account.ask(Open { owner: owner.into() }).await.unwrap();
+        account.ask(Book { cents: 5, with: "eve".into() }).await.unwrap();
+    }
+    node.shutdown().await;
+    database.close().await;
+}
+
+#[test]
+fn all_ids_of_a_scope_are_erased_together_and_may_live_again_together() {
+    let home = tempfile::tempdir().unwrap();
+    let here = home.path();
+    annals(here, &["keys", "generate", "ring.json"]).exits(0);
+    household(here);
+    let status =
+        || annals(here, &[&["keys", "status"], &BANK[..], &["--json"]].concat()).exits(0).json().remove(0);
+    let before = status();
+    assert_eq!((&before["ids"], &before["in_scopes"], &before["scopes"]), (&json!(3), &json!(2), &json!(1)));
+    assert_eq!(before["master_keys"][0]["data_keys"], 2, "carol's, and that of the scope");
+
+    let scope = ["--scope", "t7"];
+    erase(here, &[&scope, &LOG]).exits(0).says(&["account|t7-alice: would be erased", "2 ids and "]);
+    assert!(!here.join("erased.jsonl").exists());
+    erase(here, &[&["--scope", "t8"], &LOG]).exits(3).says(&["there is no scope t8"]);
+    erase(here, &[&scope, &[ALICE], &LOG]).exits(2);
+    erase(here, &[&scope, &LOG, &["--apply"]])
+        .exits(0)
+        .says(&["account|t7-bob: erased", "2 ids erased, 0 were before"]);
+    let erased_ids = |lines: &[Value]| lines.iter().filter(|line| line["erased_to"].is_u64()).count();
+    assert_eq!(erased_ids(&export(here)), 2);
+    annals(here, &[&["verify"], &BANK[..], &KEYS].concat())
+        .exits(0)
+        .says(&["erased: 2 ids", "nothing is wrong"]);
+    let after = status();
+    assert_eq!((&after["ids"], &after["erased"], &after["erased_scopes"]), (&json!(1), &json!(2), &json!(1)));
+    // Again, and from its log, nothing is left to do.
+    erase(here, &[&scope, &LOG, &["--apply"]]).exits(0).says(&["0 ids erased, 2 were before"]);
+    erase(here, &[&["--from-log", "erased.jsonl", "--apply"]])
+        .exits(0)
+        .says(&["scope t7: was erased", "0 ids erased, 2 were before"]);
+    annals(here, &[&["keys", "allow", "--scope", "t7"], &BANK[..]].concat())
+        .exits(0)
+        .says(&["scope t7: may be used; a new life may begin under 2 ids of it"]);
+    household(here);
+    let lived = export(here);
+    assert_eq!(of(&lived, "account|t7-alice").iter().filter(|line| line["payload"].is_object()).count(), 2);
+    // A scope that leaked has another key, and so have its ids.
+    annals(here, &[&["keys", "rekey", "--incident", "dump"], &scope[..], &BANK, &KEYS].concat())
+        .exits(0)
+        .says(&["2 of 2 ids have a new key"]);
+    annals(here, &[&["verify"], &BANK[..], &KEYS].concat()).exits(0);
+}

@@ -29,7 +29,8 @@ const NAME: &str =
 const DIRECTORY: &str = "ANNALS_ERASING_KILL_DIRECTORY";
 /// A file that is written anew is locked for a while, and machines can be slow.
 const JOURNAL: &str = "sqlite://bank.db?busy_timeout_ms=60000";
-const ACCOUNTS: usize = 6;
+/// The last two belong to a scope.
+const ACCOUNTS: [&str; 6] = ["0", "1", "2", "3", "t7-4", "t7-5"];
 const PATIENCE: Duration = Duration::from_secs(180);
 
 #[test]
@@ -77,7 +78,7 @@ impl Story {
         let home = tempfile::tempdir().unwrap();
         annals(home.path(), &["keys", "generate", "ring.json"]).exits(0);
         let writer = Writer::start(home.path());
-        let accounts = (0..ACCOUNTS).map(|n| (n.to_string(), Known::default())).collect();
+        let accounts = ACCOUNTS.map(|account| (account.to_owned(), Known::default())).into();
         Self { home, place, writer, accounts, kills: 0 }
     }
 
@@ -89,21 +90,32 @@ impl Story {
         // How long an erasure takes that nobody kills.
         let mut whole = Duration::from_millis(300);
         for victim in 0..2 {
-            self.erase(&victim.to_string(), &mut whole, dice);
+            let victim = victim.to_string();
+            let id = format!("account|{victim}");
+            self.erase(&[&victim], &id, &[&id], &mut whole, dice);
             if dice.random_bool(0.5) {
-                self.allow(&victim.to_string());
+                self.allow(&[&victim], &[&id]);
             }
+        }
+        // All that belongs to a scope; what is left of its key is what opens theirs.
+        let (victims, scope) = (&ACCOUNTS[4..], ["--scope", "t7"]);
+        self.erase(victims, "t7", &scope, &mut whole, dice);
+        if dice.random_bool(0.5) {
+            self.allow(victims, &scope);
         }
         self.kill_writer();
         self.check();
         self.kills
     }
 
-    fn erase(&mut self, victim: &str, whole: &mut Duration, dice: &mut StdRng) {
-        let id = format!("account|{victim}");
-        let wrapped = self.wrapped(&id);
-        self.known(victim).may_be_erased = true;
-        let args = ["keys", "erase", &id, "--journal", JOURNAL, "--log", "erased.jsonl", "--apply"];
+    /// Erases these accounts, as these arguments say; `key` is the record of the key that opens what they have.
+    fn erase(&mut self, victims: &[&str], key: &str, what: &[&str], whole: &mut Duration, dice: &mut StdRng) {
+        let wrapped = self.wrapped(key);
+        for victim in victims {
+            self.known(victim).may_be_erased = true;
+        }
+        let args = ["--journal", JOURNAL, "--log", "erased.jsonl", "--apply"];
+        let args = [&["keys", "erase"], what, &args].concat();
         for _ in 0..dice.random_range(1..4) {
             let mut erasing = command(self.home.path(), &args);
             let mut erasing = erasing.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
@@ -123,9 +135,9 @@ impl Story {
         for name in ["bank.db", "bank.db-wal", "bank.db-journal"] {
             let file = fs::read(self.home.path().join(name)).unwrap_or_default();
             let left = file.windows(wrapped.len()).any(|bytes| bytes == wrapped);
-            assert!(!left, "{}: the wrapped key of {id} is in {name}", self.place);
+            assert!(!left, "{}: the wrapped key of {key} is in {name}", self.place);
         }
-        self.wait("the owner to be told", |accounts| accounts[victim].told);
+        self.wait("the owners to be told", |accounts| victims.iter().all(|victim| accounts[*victim].told));
         // The others go on.
         let before: Vec<u64> = self.accounts.values().map(|known| known.answered).collect();
         self.wait("bookings of the others", |accounts| {
@@ -133,11 +145,15 @@ impl Story {
         });
     }
 
-    fn allow(&mut self, victim: &str) {
-        self.known(victim).allowed = true;
-        annals(self.home.path(), &["keys", "allow", &format!("account|{victim}"), "--journal", JOURNAL])
-            .exits(0);
-        self.wait("a new life", |accounts| accounts[victim].lives_again && accounts[victim].answered > 3);
+    fn allow(&mut self, victims: &[&str], what: &[&str]) {
+        for victim in victims {
+            self.known(victim).allowed = true;
+        }
+        let args = [&["keys", "allow"], what, &["--journal", JOURNAL]].concat();
+        annals(self.home.path(), &args).exits(0);
+        self.wait("a new life", |accounts| {
+            victims.iter().all(|victim| accounts[*victim].lives_again && accounts[*victim].answered > 3)
+        });
     }
 
     fn kill_writer(&mut self) {
@@ -321,8 +337,8 @@ fn write_for_ever(directory: &Path) {
         let kind = Kind::new().snapshots(SnapshotPolicy::every_events(16));
         let file = JOURNAL.strip_prefix("sqlite://").unwrap();
         let (node, _database) = node_behind(directory, file, kind, Some("ring.json")).await;
-        let owners = (0..ACCOUNTS).map(|account| {
-            let owner = node.entity::<Account>(&account.to_string());
+        let owners = ACCOUNTS.into_iter().map(|account| {
+            let owner = node.entity::<Account>(account);
             tokio::spawn(async move {
                 loop {
                     let (said, pause) = match owner.ask(Book { cents: 1, with: "bob".into() }).await {

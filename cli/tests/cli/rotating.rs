@@ -44,7 +44,7 @@ fn a_journal_moves_to_a_new_key_and_the_old_one_may_be_removed() {
     let status =
         annals(at, &[&STATUS[..], &["--keys", "file:without.json"]].concat()).exits(0).json().remove(0);
     assert_eq!(
-        (&status["active"], &status["scopes"], &status["processes"]),
+        (&status["active"], &status["ids"], &status["processes"]),
         (&json!(2), &json!(2500), &json!([]))
     );
     assert_eq!(status["master_keys"][1]["here"], json!(true));

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::ScopeOf;
 use crate::WriterId;
 
 /// How [`DataKeys`](super::DataKeys) are kept.
@@ -14,11 +15,13 @@ pub struct DataKeyOptions {
     pub watch: Duration,
     /// As what the process is registered; `None`, the default, draws an id.
     pub process: Option<WriterId>,
+    /// To which scope an id belongs, so that it is erased with the others; `None`, the default: to none.
+    pub scopes: Option<ScopeOf>,
 }
 
 impl Default for DataKeyOptions {
     fn default() -> Self {
         let (lease, watch) = (Duration::from_secs(30), Duration::from_secs(5));
-        Self { cached_ids: 100_000, lease, watch, process: None }
+        Self { cached_ids: 100_000, lease, watch, process: None, scopes: None }
     }
 }

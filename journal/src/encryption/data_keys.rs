@@ -9,7 +9,8 @@ use super::key_records::{Generation, KeyRecord as _, ScopeKeys, scope_key};
 use super::key_store::{ATTEMPTS, Active, KeyStore, busy, no_answer};
 use super::registration::Registration;
 use super::scope::Scope;
-use super::{DataKey, DataKeyOptions, KeyBytes, KeysError, MasterKeys};
+use super::scoped_keys::Wrapping;
+use super::{DataKey, DataKeyOptions, KeyBytes, KeysError, MasterKeys, ScopeOf};
 use crate::{JournalError, KeyId, PersistenceId, Record, RecordChange, Records, Revision, SeqNr, Verdict};
 
 /// The data keys of a journal: one per persistence id, made before its first event is sealed, kept in the journal's [`Records`], each
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     pub(super) chain: OnceCell<KeyBytes>,
     /// `None`: opened for reading, and nobody waits for this process.
     pub(super) keeper: Option<Keeper>,
+    pub(super) scopes: Option<ScopeOf>,
 }
 
 impl Shared {
@@ -76,7 +78,7 @@ pub(super) struct HeldKey {
 /// A scope's record and its keys.
 pub(super) struct Opened {
     pub(super) record: ScopeKeys,
-    revision: Revision,
+    pub(super) revision: Revision,
     keys: Vec<Arc<DataKey>>,
 }
 
@@ -92,12 +94,17 @@ impl Opened {
             .map(|_| JournalError::Erased { persistence_id: id.clone(), seq_nr: Some(seq_nr) })
     }
 
-    fn to_open(&self, id: KeyId) -> Option<&Arc<DataKey>> {
+    /// The key that wraps for a scope.
+    pub(super) fn newest(&self) -> Option<&Arc<DataKey>> {
+        self.keys.last()
+    }
+
+    pub(super) fn to_open(&self, id: KeyId) -> Option<&Arc<DataKey>> {
         self.keys.iter().rfind(|key| key.id() == id)
     }
 
     /// Whether what this generation sealed was erased. Generations begin at 1: 0 is none.
-    fn was_erased(&self, id: KeyId) -> bool {
+    pub(super) fn was_erased(&self, id: KeyId) -> bool {
         (1..=self.record.erased_to).contains(&id.0)
     }
 }
@@ -127,6 +134,7 @@ impl DataKeys {
             cache: KeyCache::new(options.cached_ids),
             chain: OnceCell::new(),
             keeper: Some(Keeper::start(shared.clone(), registration, &options)),
+            scopes: options.scopes.clone(),
         });
         Ok(Self { shared })
     }
@@ -167,7 +175,7 @@ impl DataKeys {
             Err(error) => return Err(error),
         };
         let (cache, chain) = (KeyCache::new(options.cached_ids), OnceCell::new());
-        let shared = Shared { store, active: None, cache, chain, keeper: None };
+        let shared = Shared { store, active: None, cache, chain, keeper: None, scopes: options.scopes };
         Ok((Self { shared: Arc::new(shared) }, lacks))
     }
 
@@ -242,9 +250,12 @@ impl DataKeys {
                     continue;
                 }
                 match self.make(id, seq_nr, before).await {
-                    Ok((change, made)) => {
+                    Ok((change, made, wrapping)) => {
                         changes.push(change);
-                        makes.push((n, note, made));
+                        makes.push((n, note, made, wrapping));
+                    }
+                    Err(KeysError::Journal(JournalError::Erased { persistence_id, .. })) => {
+                        answers[n] = Some(Err(JournalError::Erased { persistence_id, seq_nr: Some(seq_nr) }));
                     }
                     Err(error) => answers[n] = Some(Err(error.into_journal(id.as_str()))),
                 }
@@ -253,8 +264,8 @@ impl DataKeys {
                 continue;
             }
             let mut verdicts = self.shared.store.records.change(changes).await.into_iter();
-            let mut guard_changed = false;
-            for (n, note, mut made) in makes {
+            let mut outdated = Vec::new();
+            for (n, note, mut made, wrapping) in makes {
                 match verdicts.next().unwrap_or_else(|| Err(no_answer())) {
                     Ok(Verdict::Set(revision)) => {
                         made.revision = revision;
@@ -263,13 +274,18 @@ impl DataKeys {
                     }
                     // Somebody else made one: the next round reads it.
                     Ok(Verdict::Changed { .. }) => {}
-                    Ok(Verdict::GuardChanged { .. }) => guard_changed = true,
+                    Ok(Verdict::GuardChanged { .. }) => outdated.push(wrapping),
                     Err(error) => answers[n] = Some(Err(error)),
                 }
             }
-            if guard_changed && let Err(error) = self.shared.read_active().await {
-                for answer in answers.iter_mut().filter(|answer| answer.is_none()) {
-                    *answer = Some(Err(error.clone()));
+            outdated.dedup_by(|later, first| {
+                matches!((later, first), (Wrapping::Master(_), Wrapping::Master(_)))
+            });
+            for wrapping in outdated {
+                if let Err(error) = self.wrapped_otherwise(&wrapping).await {
+                    for answer in answers.iter_mut().filter(|answer| answer.is_none()) {
+                        *answer = Some(Err(error.clone()));
+                    }
                 }
             }
         }
@@ -367,7 +383,7 @@ impl DataKeys {
         for (id, note) in ids.iter().zip(notes) {
             found.push(match records.next().flatten() {
                 None => Ok(None),
-                Some(record) => self.opened(id, &record, note).await.map(Some),
+                Some(record) => self.opened(&Scope::from(*id), &record, note).await.map(Some),
             });
         }
         found
@@ -375,25 +391,32 @@ impl DataKeys {
 
     pub(super) async fn opened(
         &self,
-        id: &PersistenceId,
+        scope: &Scope,
         record: &Record,
         note: Note,
     ) -> Result<Arc<Opened>, JournalError> {
         // Counts of what a key has sealed go on while its record is the same.
-        let scope = Scope::from(id);
         if let Some(known) =
             self.shared.cache.get(scope.as_str()).filter(|known| known.revision == record.revision)
         {
             return Ok(known);
         }
-        let (record, revision) = ScopeKeys::read(&scope_key(id.as_str())?, record)?;
+        let (mut record, revision) = ScopeKeys::read(&scope_key(scope.as_str())?, record)?;
         let mut keys = Vec::with_capacity(record.generations.len());
+        let mut erased_to = 0;
         for generation in record.live() {
-            let key = self.shared.store.unwrap_generation(&scope, generation).await;
-            keys.push(data_key(&scope, generation, &key.map_err(|error| error.into_journal(id.as_str()))?));
+            let key = self.open_generation(scope, &record.scope, generation).await;
+            match key.map_err(|error| error.into_journal(scope.as_str()))? {
+                Some(key) => keys.push(data_key(scope, generation, &key)),
+                None => erased_to = generation.number,
+            }
+        }
+        if erased_to > 0 {
+            // With its scope; whoever erases that is on the way to this record.
+            (record.erased_to, record.lives_again) = (erased_to, false);
         }
         let opened = Arc::new(Opened { record, revision, keys });
-        self.shared.keep(scope, note, opened.clone());
+        self.shared.keep(scope.clone(), note, opened.clone());
         Ok(opened)
     }
 
@@ -403,26 +426,27 @@ impl DataKeys {
         id: &PersistenceId,
         seq_nr: SeqNr,
         before: Option<Arc<Opened>>,
-    ) -> Result<(RecordChange, Opened), KeysError> {
-        let Some(active) = self.shared.active() else {
+    ) -> Result<(RecordChange, Opened, Wrapping), KeysError> {
+        if self.shared.active().is_none() {
             return Err(JournalError::rejected(id, "the keys were opened for reading: none is made").into());
-        };
+        }
         let scope = Scope::from(id);
         let (expected, mut record, mut keys) = match before {
-            None => (None, ScopeKeys::new(), Vec::new()),
+            None => (None, ScopeKeys::in_scope(self.scope_of(id)), Vec::new()),
             Some(before) => (Some(before.revision), before.record.clone(), before.keys.clone()),
         };
         let number = record.next_number().ok_or_else(|| {
             JournalError::rejected(id, "its data key has the last generation there is".to_owned())
         })?;
         let key = KeyBytes::random()?;
-        let generation = self.shared.store.wrap_generation(active.id, &scope, (number, seq_nr), &key).await?;
+        let wrapping = self.wrapping(id, &record.scope).await?;
+        let generation = self.wrap_under(&wrapping, &scope, (number, seq_nr), &key).await?;
         keys.push(data_key(&scope, &generation, &key));
         record.generations.push(generation);
         let change = RecordChange::set(scope_key(id.as_str())?, expected, record.to_value());
         // The revision is known once it is stored.
         let made = Opened { record, revision: Revision(0), keys };
-        Ok((active.guard(change)?, made))
+        Ok((wrapping.guard(change)?, made, wrapping))
     }
 }
 

@@ -11,15 +11,15 @@
 
 use std::sync::Arc;
 
-use super::key_records::{KeyRecord as _, ScopeKeys, scope_key};
+use super::key_records::{Generation, KeyRecord as _, ScopeKeys, scope_key};
 use super::key_store::{ATTEMPTS, busy};
 use super::resealing::{ResealError, ResealOptions, ResealProgress, ResealSummary, ResealedIds, Resealing};
 use super::scope::Scope;
+use super::scoped_keys::ids_in;
 use super::takeover::{take_over, taken_again_and_again};
 use super::{DataKeys, KeysError, SealedJournal, SealedStates};
 use crate::{
-    Head, JournalError, JournalExt as _, KeyId, MarkChange, PersistenceId, RecordChange, SeqNr, Verdict,
-    Write,
+    Head, JournalError, JournalExt as _, KeyId, MarkChange, PersistenceId, RecordChange, SeqNr, Write,
 };
 
 /// Seals the events and snapshots that a journal has in the clear, while owners write.
@@ -77,6 +77,13 @@ impl Encrypter {
         if self.journal.keys().shared.active().is_none() {
             return Err(KeysError::ForReading);
         }
+        let ids = match ids {
+            // What has no key yet belongs to none.
+            ResealedIds::Scope(scope) => {
+                &ResealedIds::These(ids_in(&*self.journal.keys().records(), Some(scope.as_str())).await?)
+            }
+            other => other,
+        };
         let run = Resealing::new(self.journal.clone(), self.states.clone(), options);
         let work = |run: Arc<Resealing>, id| async move { encrypt(&run, &id).await };
         run.each(ids.in_journal(self.journal.inner().clone()), options, work, progress).await
@@ -146,34 +153,31 @@ async fn mark(run: &Resealing, id: &PersistenceId) -> Result<Head, ResealError> 
 impl DataKeys {
     /// Has the record say, authenticated with the key, that everything of the id is sealed from the first event on.
     async fn begin_at_first(&self, id: &PersistenceId) -> Result<(), KeysError> {
-        let store = &self.shared.store;
         for _ in 0..ATTEMPTS {
             let Some((mut record, revision)) = self.stored(id).await? else { return Ok(()) };
             let (erased_to, scope) = (record.erased_to, Scope::from(id));
-            let active = self.shared.active().ok_or(KeysError::ForReading)?;
+            let of = record.scope.clone();
+            let wrapping = self.wrapping(id, &of).await?;
             let mut changed = false;
             for generation in &mut record.generations {
                 if generation.number <= erased_to || generation.from_seq <= SeqNr::FIRST.get() {
                     continue;
                 }
-                let key = store.unwrap_generation(&scope, generation).await?;
-                let of = (generation.number, SeqNr::FIRST);
-                let wrapped = store.wrap_generation(active.id, &scope, of, &key).await?;
-                generation.from_seq = wrapped.from_seq;
-                (generation.master, generation.wrapped) = (wrapped.master, wrapped.wrapped);
+                // Erased with its scope: that is done to its record, too.
+                let Some(key) = self.open_generation(&scope, &of, generation).await? else { return Ok(()) };
+                let first = (generation.number, SeqNr::FIRST);
+                let wrapped = self.wrap_under(&wrapping, &scope, first, &key).await?;
+                let rekeyed_for = std::mem::take(&mut generation.rekeyed_for);
+                *generation = Generation { rekeyed_for, ..wrapped };
                 changed = true;
             }
             if !changed {
                 return Ok(());
             }
             let change = RecordChange::set(scope_key(id.as_str())?, Some(revision), record.to_value());
-            match store.change(active.guard(change)?).await? {
-                Verdict::Set(_) => {
-                    self.forget(id);
-                    return Ok(());
-                }
-                Verdict::Changed { .. } => {}
-                Verdict::GuardChanged { .. } => drop(self.shared.read_active().await?),
+            if self.store_wrapped(&wrapping, change).await? {
+                self.forget(id);
+                return Ok(());
             }
         }
         Err(busy(&scope_key(id.as_str())?))
@@ -183,7 +187,6 @@ impl DataKeys {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encryption::key_records::Generation;
     use crate::{Epoch, Token};
 
     fn record(erased_to: u32, firsts: &[u64]) -> ScopeKeys {
@@ -191,7 +194,14 @@ mod tests {
         record.erased_to = erased_to;
         for (number, from_seq) in (1..).zip(firsts) {
             let (from_seq, wrapped, rekeyed_for) = (*from_seq, Default::default(), String::new());
-            record.generations.push(Generation { number, from_seq, master: 1, wrapped, rekeyed_for });
+            record.generations.push(Generation {
+                number,
+                from_seq,
+                master: 1,
+                wrapped,
+                rekeyed_for,
+                scope_key: 0,
+            });
         }
         record
     }

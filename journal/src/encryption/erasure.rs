@@ -16,6 +16,7 @@ use bytes::Bytes;
 use super::KeysError;
 use super::erasure_log::{ErasureLog, ErasureLogError};
 use super::key_records::{Generation, KeyRecord as _, ScopeKeys, erasures, scope_key};
+use super::key_scope::KeyScope;
 use super::key_store::{ATTEMPTS, busy, no_answer};
 use super::life::Life;
 use super::takeover::take_over;
@@ -45,8 +46,8 @@ use crate::{
 /// ```
 #[derive(Debug, Clone)]
 pub struct Eraser {
-    journal: Arc<dyn Journal>,
-    records: Arc<dyn Records>,
+    pub(super) journal: Arc<dyn Journal>,
+    pub(super) records: Arc<dyn Records>,
 }
 
 /// An id that was erased: a line of an [`ErasureLog`].
@@ -200,16 +201,22 @@ impl Eraser {
     }
 
     /// Has the record say so; `false` when it changed meanwhile.
-    async fn mark(
+    async fn mark(&self, erased: &Erased, record: ScopeKeys, revision: Revision) -> Result<bool, EraseError> {
+        let name = erased.persistence_id.as_str();
+        self.mark_as(name, (erased.erased_to, erased.at), record, revision).await
+    }
+
+    pub(super) async fn mark_as(
         &self,
-        erased: &Erased,
+        name: &str,
+        (erased_to, at): (KeyId, Timestamp),
         mut record: ScopeKeys,
         revision: Revision,
     ) -> Result<bool, EraseError> {
-        (record.erased_to, record.erased_at) = (erased.erased_to.0, erased.at.as_micros());
+        (record.erased_to, record.erased_at) = (erased_to.0, at.as_micros());
         // A life that has no key yet has nothing that could be erased.
         record.lives_again = false;
-        self.set(&erased.persistence_id, Some(revision), &record).await
+        self.set_as(name, Some(revision), &record).await
     }
 
     /// Has owners notice, then destroys what is left of the keys.
@@ -233,7 +240,7 @@ impl Eraser {
     }
 
     /// Has processes that only read forget the keys that they have in memory.
-    async fn announce(&self) -> Result<(), JournalError> {
+    pub(super) async fn announce(&self) -> Result<(), JournalError> {
         let key = erasures()?;
         let before = self.records.get(&key).await?.map(|record| record.revision);
         // Who was first has announced this one, too.
@@ -253,7 +260,11 @@ impl Eraser {
     }
 
     async fn record(&self, id: &PersistenceId) -> Result<Option<(ScopeKeys, Revision)>, JournalError> {
-        let key = scope_key(id.as_str())?;
+        self.record_as(id.as_str()).await
+    }
+
+    pub(super) async fn record_as(&self, name: &str) -> Result<Option<(ScopeKeys, Revision)>, JournalError> {
+        let key = scope_key(name)?;
         self.records.get(&key).await?.map(|record| ScopeKeys::read(&key, &record)).transpose()
     }
 
@@ -263,14 +274,23 @@ impl Eraser {
         expected: Option<Revision>,
         record: &ScopeKeys,
     ) -> Result<bool, EraseError> {
-        let change = RecordChange::set(scope_key(id.as_str())?, expected, record.to_value());
+        self.set_as(id.as_str(), expected, record).await
+    }
+
+    pub(super) async fn set_as(
+        &self,
+        name: &str,
+        expected: Option<Revision>,
+        record: &ScopeKeys,
+    ) -> Result<bool, EraseError> {
+        let change = RecordChange::set(scope_key(name)?, expected, record.to_value());
         let verdict = self.records.change(vec![change]).await.pop().unwrap_or_else(|| Err(no_answer()))?;
         Ok(matches!(verdict, Verdict::Set(_)))
     }
 }
 
 /// What would be erased now; `None`: nothing is left.
-fn newest(record: &ScopeKeys) -> Option<u32> {
+pub(super) fn newest(record: &ScopeKeys) -> Option<u32> {
     let newest = record.live().map(|generation| generation.number).max();
     // A life that was allowed, and has not begun.
     newest.or(record.lives_again.then_some(record.erased_to))
@@ -287,6 +307,12 @@ pub enum EraseError {
     NotSealed {
         /// Which id.
         persistence_id: PersistenceId,
+    },
+    /// No key of a scope of this name was ever made.
+    #[error("there is no scope {scope}: no id that belongs to it has a key")]
+    UnknownScope {
+        /// Which.
+        scope: KeyScope,
     },
     /// Events from before the id had a key are in the clear; destroying the key would leave them readable.
     #[error(

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::Erased;
+use super::{Erased, ErasedScope, KeyScope};
 use crate::{KeyId, PersistenceId, Timestamp};
 
 /// A file that says what was erased, to be kept where the journal and its backups are not: after a restore it is applied again.
 ///
 /// ```text
 /// {"erased":"account|alice","generation":1,"at":1795421730000001}
+/// {"erased_scope":"tenant-7","generation":1,"at":1795421730000002}
 /// ```
 ///
 /// A line an erasure, in the order in which they were done; `at` is in microseconds since 1970. It names ids, and has no key.
@@ -23,9 +24,21 @@ pub struct ErasureLog {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Line {
-    erased: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    erased: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    erased_scope: Option<String>,
     generation: u32,
     at: u64,
+}
+
+/// A line of an [`ErasureLog`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Logged {
+    /// An id was erased.
+    Id(Erased),
+    /// The key of a scope was destroyed; each of its ids has a line of its own.
+    Scope(ErasedScope),
 }
 
 impl ErasureLog {
@@ -60,12 +73,29 @@ impl ErasureLog {
     /// # Errors
     /// [`ErasureLogError::Io`]; the line may be there.
     pub fn append(&mut self, erased: &Erased) -> Result<(), ErasureLogError> {
-        let line = Line {
-            erased: erased.persistence_id.to_string(),
+        self.write(&Line {
+            erased: Some(erased.persistence_id.to_string()),
+            erased_scope: None,
             generation: erased.erased_to.0,
             at: erased.at.as_micros(),
-        };
-        let written = serde_json::to_vec(&line).map_err(io::Error::from).and_then(|mut line| {
+        })
+    }
+
+    /// The same for a scope.
+    ///
+    /// # Errors
+    /// As [`ErasureLog::append`].
+    pub fn append_scope(&mut self, erased: &ErasedScope) -> Result<(), ErasureLogError> {
+        self.write(&Line {
+            erased: None,
+            erased_scope: Some(erased.scope.to_string()),
+            generation: erased.erased_to.0,
+            at: erased.at.as_micros(),
+        })
+    }
+
+    fn write(&mut self, line: &Line) -> Result<(), ErasureLogError> {
+        let written = serde_json::to_vec(line).map_err(io::Error::from).and_then(|mut line| {
             line.push(b'\n');
             self.file.write_all(&line)?;
             self.file.sync_all()
@@ -77,7 +107,7 @@ impl ErasureLog {
     ///
     /// # Errors
     /// [`ErasureLogError`] names the file and the line.
-    pub fn read(path: impl AsRef<Path>) -> Result<Vec<Erased>, ErasureLogError> {
+    pub fn read(path: impl AsRef<Path>) -> Result<Vec<Logged>, ErasureLogError> {
         let path = path.as_ref();
         let io = |error| ErasureLogError::Io { path: path.to_owned(), error };
         let bytes = fs::read(path).map_err(io)?;
@@ -98,16 +128,24 @@ impl ErasureLog {
     }
 }
 
-fn parse(line: &str) -> Result<Erased, String> {
-    let Line { erased, generation, at } = serde_json::from_str(line).map_err(|error| error.to_string())?;
+fn parse(line: &str) -> Result<Logged, String> {
+    let Line { erased, erased_scope, generation, at } =
+        serde_json::from_str(line).map_err(|error| error.to_string())?;
     if generation == 0 {
         return Err("generations begin at 1".into());
     }
-    Ok(Erased {
-        persistence_id: PersistenceId::parse(&erased).map_err(|error| error.to_string())?,
-        erased_to: KeyId(generation),
-        at: Timestamp::from_micros(at),
-    })
+    let (erased_to, at) = (KeyId(generation), Timestamp::from_micros(at));
+    match (erased, erased_scope) {
+        (Some(id), None) => {
+            let persistence_id = PersistenceId::parse(&id).map_err(|error| error.to_string())?;
+            Ok(Logged::Id(Erased { persistence_id, erased_to, at }))
+        }
+        (None, Some(scope)) => {
+            let scope = KeyScope::new(&scope).map_err(|error| error.to_string())?;
+            Ok(Logged::Scope(ErasedScope { scope, erased_to, at }))
+        }
+        _ => Err("it names an id or a scope".into()),
+    }
 }
 
 /// Why the log of erasures cannot be used.

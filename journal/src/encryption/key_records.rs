@@ -3,7 +3,8 @@
 //! ```text
 //!  encryption/active          ActiveKey     which master key wraps what is new; absent: nothing was ever sealed here
 //!  encryption/master/<id>     MasterKeyUse  a check value of the master key, and whether any data key may need it
-//!  encryption/key/<scope>     ScopeKeys     every generation of the scope's data key, each wrapped
+//!  encryption/key/<id>        ScopeKeys     every generation of the id's data key, each wrapped
+//!  encryption/key/<scope>     ScopeKeys     the same of a key that wraps those of the ids of a scope (scoped_keys.rs)
 //!  encryption/chain           ChainKey      the key of the journal's chains, wrapped
 //!  encryption/erasures        one byte, 1       set at each erasure: whoever has keys in memory forgets them
 //!  encryption/process/<id>    Process       a process that uses the keys, until when, and the master keys that it has
@@ -96,6 +97,9 @@ pub(super) struct ScopeKeys {
     /// The id's last event when a new life was allowed: it begins behind. 0: none was.
     #[prost(uint64, tag = "6")]
     pub(super) erased_seq_nr: u64,
+    /// Of an id: the scope that it belongs to; empty: none.
+    #[prost(string, tag = "7")]
+    pub(super) scope: String,
 }
 
 /// `encryption/chain`.
@@ -132,11 +136,19 @@ pub(super) struct Generation {
     /// The incident for which a rekeying made it; empty: it was made to seal with it.
     #[prost(string, tag = "5")]
     pub(super) rekeyed_for: String,
+    /// The generation of the scope's key that wrapped it in place of a master key; 0: none did.
+    #[prost(uint32, tag = "6")]
+    pub(super) scope_key: u32,
 }
 
 impl ScopeKeys {
     pub(super) fn new() -> Self {
         Self { format: FORMAT, ..Self::default() }
+    }
+
+    /// That of an id that belongs to a scope.
+    pub(super) fn in_scope(scope: String) -> Self {
+        Self { scope, ..Self::new() }
     }
 
     pub(super) fn next_number(&self) -> Option<u32> {
@@ -276,6 +288,11 @@ pub(super) async fn all_of(
     }
 }
 
+/// Whether a record of keys is that of a scope of several ids: no id has such a name.
+pub(super) fn is_scope(key: &RecordKey) -> bool {
+    !key.as_str().strip_prefix(SCOPE_PREFIX).unwrap_or_default().contains('|')
+}
+
 pub(super) fn scope_key(scope: &str) -> Result<RecordKey, JournalError> {
     name(RecordKey::new(&format!("{SCOPE_PREFIX}{scope}")))
 }
@@ -308,6 +325,30 @@ pub(super) fn wrap_context(master: MasterKeyId, of: WrappedFor<'_>) -> Vec<u8> {
     context.extend_from_slice(&generation.to_be_bytes());
     context.extend_from_slice(&from_seq.to_be_bytes());
     context.extend_from_slice(scope.as_bytes());
+    context
+}
+
+/// The same where the key of a scope wraps that of an id, which is kind 4.
+///
+/// ```text
+///  "annals key" | format, 1 | kind, 1 | scope's generation, u32 | generation, u32 | from_seq, u64 | length, u16 | scope | id, the rest
+/// ```
+pub(super) fn scope_wrap_context(
+    scope: &str,
+    scope_key: u32,
+    id: &Scope,
+    (generation, from_seq): (u32, SeqNr),
+) -> Vec<u8> {
+    let mut context = Vec::with_capacity(LABEL.len() + 20 + scope.len() + id.as_str().len());
+    context.extend_from_slice(LABEL);
+    context.extend_from_slice(&[WRAP_FORMAT, 4]);
+    context.extend_from_slice(&scope_key.to_be_bytes());
+    context.extend_from_slice(&generation.to_be_bytes());
+    context.extend_from_slice(&from_seq.get().to_be_bytes());
+    // Names are shorter.
+    context.extend_from_slice(&u16::try_from(scope.len()).unwrap_or(u16::MAX).to_be_bytes());
+    context.extend_from_slice(scope.as_bytes());
+    context.extend_from_slice(id.as_str().as_bytes());
     context
 }
 

@@ -183,6 +183,7 @@ impl KeyStore {
             master: under.0,
             wrapped,
             rekeyed_for: String::new(),
+            scope_key: 0,
         })
     }
 

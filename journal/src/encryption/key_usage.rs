@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::MasterKeyId;
 use super::key_records::{
     ChainKey, KeyRecord as _, MASTER_PREFIX, MasterKeyUse, SCOPE_PREFIX, ScopeKeys, active_master, all_of,
-    chain_record, master_of,
+    chain_record, is_scope, master_of,
 };
 use super::registration::{KeyProcess, all_processes};
 use crate::{JournalError, RecordKey, Records};
@@ -15,10 +15,16 @@ pub struct KeyUsage {
     pub active: Option<MasterKeyId>,
     /// Every master key that was ever active or wraps anything, by number.
     pub master_keys: BTreeMap<MasterKeyId, MasterKeyUsage>,
-    /// Scopes that have data keys: persistence ids, and what ids were mapped to.
-    pub scopes: u64,
-    /// Scopes whose data keys were erased.
+    /// Persistence ids that have data keys.
+    pub ids: u64,
+    /// Those of them that belong to a scope.
+    pub in_scopes: u64,
+    /// Persistence ids whose data keys were erased.
     pub erased: u64,
+    /// Scopes of several ids that have keys.
+    pub scopes: u64,
+    /// Scopes whose keys were erased.
+    pub erased_scopes: u64,
     /// Records that cannot be read.
     pub unreadable: Vec<RecordKey>,
     /// Processes that use the keys.
@@ -28,7 +34,7 @@ pub struct KeyUsage {
 /// What a master key is used by.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MasterKeyUsage {
-    /// Data keys that it wraps.
+    /// Data keys, and keys of scopes, that it wraps.
     pub data_keys: u64,
     /// Whether it wraps the key of the chains.
     pub chain_key: bool,
@@ -37,7 +43,7 @@ pub struct MasterKeyUsage {
 }
 
 impl KeyUsage {
-    /// Reads every record of a key, a page at a time; `progress` is told how many scopes were read.
+    /// Reads every record of a key, a page at a time; `progress` is told how many were read.
     ///
     /// # Errors
     /// Whatever the records answer. A record that cannot be read is listed, and is no error.
@@ -45,8 +51,11 @@ impl KeyUsage {
         let mut usage = Self {
             active: active_master(records).await?,
             master_keys: BTreeMap::new(),
-            scopes: 0,
+            ids: 0,
+            in_scopes: 0,
             erased: 0,
+            scopes: 0,
+            erased_scopes: 0,
             unreadable: Vec::new(),
             processes: all_processes(records).await?.0,
         };
@@ -68,11 +77,11 @@ impl KeyUsage {
             let page = records.list(SCOPE_PREFIX, after.as_ref(), PAGE).await?;
             for (name, record) in &page {
                 match ScopeKeys::read(name, record) {
-                    Ok((keys, _)) => usage.add(&keys),
+                    Ok((keys, _)) => usage.add(name, &keys),
                     Err(_) => usage.unreadable.push(name.clone()),
                 }
             }
-            progress(usage.scopes + usage.erased);
+            progress(usage.ids + usage.erased + usage.scopes + usage.erased_scopes);
             if page.len() < PAGE {
                 return Ok(usage);
             }
@@ -88,7 +97,7 @@ impl KeyUsage {
         active_master(records).await
     }
 
-    /// How many scopes have a record: what [`DataKeys::rotate`](super::DataKeys::rotate) is going to look at.
+    /// How many ids and scopes have a record: what [`DataKeys::rotate`](super::DataKeys::rotate) is going to look at.
     ///
     /// # Errors
     /// Whatever the records answer.
@@ -104,13 +113,19 @@ impl KeyUsage {
         }
     }
 
-    fn add(&mut self, keys: &ScopeKeys) {
+    fn add(&mut self, name: &RecordKey, keys: &ScopeKeys) {
+        let count = match (is_scope(name), keys.erased().is_some()) {
+            (false, false) => &mut self.ids,
+            (false, true) => &mut self.erased,
+            (true, false) => &mut self.scopes,
+            (true, true) => &mut self.erased_scopes,
+        };
+        *count += 1;
         if keys.erased().is_some() {
-            self.erased += 1;
             return;
         }
-        self.scopes += 1;
-        for generation in keys.live() {
+        self.in_scopes += u64::from(!keys.scope.is_empty());
+        for generation in keys.live().filter(|generation| generation.scope_key == 0) {
             self.master(MasterKeyId(generation.master)).data_keys += 1;
         }
     }

@@ -1,5 +1,6 @@
 use super::data_keys::Shared;
 use super::key_records::{KeyRecord as _, ScopeKeys, erasures, scope_key};
+use super::scope::Scope;
 use super::{DataKeys, KeysError};
 use crate::{JournalError, PersistenceId, Revision, SeqNr};
 
@@ -56,13 +57,13 @@ impl DataKeys {
         for ((id, note), record) in ids.iter().zip(notes).zip(records) {
             lives.push(match record {
                 None => Ok(Life::Behind(SeqNr::ZERO)),
-                Some(record) => {
+                Some(record) => match self.opened(&Scope::from(*id), &record, note).await {
+                    Ok(opened) => Ok(opened.record.life()),
                     // A key that does not open is for whoever needs it.
-                    drop(self.opened(id, &record, note).await);
-                    scope_key(id.as_str())
+                    Err(_) => scope_key(id.as_str())
                         .and_then(|key| ScopeKeys::read(&key, &record))
-                        .map(|(keys, _)| keys.life())
-                }
+                        .map(|(keys, _)| keys.life()),
+                },
             });
         }
         lives

@@ -14,6 +14,7 @@ use super::key_records::{KeyRecord as _, ScopeKeys, scope_key};
 use super::key_store::{ATTEMPTS, busy};
 use super::resealing::{ResealError, ResealOptions, ResealProgress, ResealSummary, ResealedIds, Resealing};
 use super::scope::Scope;
+use super::scoped_keys::all_scopes;
 use super::takeover::take_over;
 use super::{DataKeys, KeyBytes, KeysError, SealedJournal, SealedStates};
 use crate::{JournalError, KeyId, PersistenceId, RecordChange, Revision, SeqNr, Verdict};
@@ -49,7 +50,7 @@ pub struct Rekeyer {
 
 /// What is to be done next to an id's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     /// Nothing: it has no key that is not erased, or older ones are gone.
     Nothing,
     /// A fresh generation.
@@ -60,7 +61,7 @@ enum Step {
 
 impl Step {
     /// What a record says, whoever did the steps before.
-    fn of(record: &ScopeKeys, incident: &str) -> Self {
+    pub(super) fn of(record: &ScopeKeys, incident: &str) -> Self {
         let Some(oldest) = record.live().next() else { return Self::Nothing };
         match record.live().find(|generation| generation.rekeyed_for == incident) {
             None => Self::Make,
@@ -108,11 +109,25 @@ impl Rekeyer {
         }
         let run = Resealing::new(self.journal.clone(), self.states.clone(), options);
         let incident: Arc<str> = incident.into();
+        // Whoever had a key of an id may have had that of its scope.
+        let scopes = match ids {
+            ResealedIds::Scope(scope) => vec![scope.clone()],
+            ResealedIds::All => all_scopes(&*keys.records()).await?,
+            ResealedIds::Prefix(_) | ResealedIds::These(_) => Vec::new(),
+        };
+        for scope in &scopes {
+            keys.rekey_scope(scope.as_str(), &incident).await?;
+        }
+        let name = incident.clone();
         let work = move |run: Arc<Resealing>, id| {
-            let incident = incident.clone();
+            let incident = name.clone();
             async move { rekey(&run, &id, &incident).await }
         };
-        run.each(ids.with_keys(keys.records()), options, work, progress).await
+        let done = run.each(ids.with_keys(keys.records()), options, work, progress).await?;
+        for scope in &scopes {
+            keys.drop_scope_before(scope.as_str(), &incident).await?;
+        }
+        Ok(done)
     }
 
     /// How long the name of an incident may be.
@@ -130,7 +145,7 @@ async fn rekey(run: &Resealing, id: &PersistenceId, incident: &str) -> Result<bo
             Step::Make => keys.make_for(id, record, revision, incident).await?,
             Step::SealAgain(target) => {
                 seal_again(run, id, target).await?;
-                keys.drop_before(id, target).await?;
+                keys.drop_generations(id.as_str(), target).await?;
                 changed = true;
             }
         }
@@ -158,8 +173,14 @@ impl DataKeys {
         &self,
         id: &PersistenceId,
     ) -> Result<Option<(ScopeKeys, Revision)>, JournalError> {
-        let record = self.records_of(&[id]).await?.pop().flatten();
-        record.map(|record| ScopeKeys::read(&scope_key(id.as_str())?, &record)).transpose()
+        self.stored_as(id.as_str()).await
+    }
+
+    /// The record of an id or of a scope.
+    pub(super) async fn stored_as(&self, name: &str) -> Result<Option<(ScopeKeys, Revision)>, JournalError> {
+        let key = scope_key(name)?;
+        let record = self.records().get(&key).await?;
+        record.map(|record| ScopeKeys::read(&key, &record)).transpose()
     }
 
     /// Stores a fresh generation, if nobody was faster. It seals all that those before it did, so it begins where they began.
@@ -170,28 +191,27 @@ impl DataKeys {
         revision: Revision,
         incident: &str,
     ) -> Result<(), KeysError> {
-        let active = self.shared.active().ok_or(KeysError::ForReading)?;
+        let wrapping = self.wrapping(id, &record.scope).await?;
         let number = record.next_number().ok_or_else(|| {
             JournalError::rejected(id, "its data key has the last generation there is".to_owned())
         })?;
         let from = record.live().map(|generation| generation.from_seq).min().unwrap_or_default();
         let from = SeqNr::new(from).unwrap_or(SeqNr::FIRST).max(SeqNr::FIRST);
         let (scope, key) = (Scope::from(id), KeyBytes::random()?);
-        let mut made = self.shared.store.wrap_generation(active.id, &scope, (number, from), &key).await?;
+        let mut made = self.wrap_under(&wrapping, &scope, (number, from), &key).await?;
         incident.clone_into(&mut made.rekeyed_for);
         record.generations.push(made);
         let change = RecordChange::set(scope_key(id.as_str())?, Some(revision), record.to_value());
-        if let Verdict::GuardChanged { .. } = self.shared.store.change(active.guard(change)?).await? {
-            self.shared.read_active().await?;
-        }
+        self.store_wrapped(&wrapping, change).await?;
         self.forget(id);
         Ok(())
     }
 
-    /// Destroys an id's generations before this one, when nothing is sealed under them any more. What was erased is the eraser's.
-    async fn drop_before(&self, id: &PersistenceId, target: KeyId) -> Result<(), KeysError> {
+    /// Destroys the generations of an id or a scope before this one, when nothing is sealed under them any more. What was erased is the
+    /// eraser's.
+    pub(super) async fn drop_generations(&self, name: &str, target: KeyId) -> Result<(), KeysError> {
         for _ in 0..ATTEMPTS {
-            let Some((mut record, revision)) = self.stored(id).await? else { return Ok(()) };
+            let Some((mut record, revision)) = self.stored_as(name).await? else { return Ok(()) };
             let (count, erased_to) = (record.generations.len(), record.erased_to);
             let stays = |number: u32| number <= erased_to || number >= target.0;
             record.generations.retain(|generation| stays(generation.number));
@@ -199,13 +219,13 @@ impl DataKeys {
             if record.generations.len() == count || record.live().next().is_none() {
                 return Ok(());
             }
-            let change = RecordChange::set(scope_key(id.as_str())?, Some(revision), record.to_value());
+            let change = RecordChange::set(scope_key(name)?, Some(revision), record.to_value());
             if let Verdict::Set(_) = self.shared.store.change(change).await? {
-                self.forget(id);
+                self.shared.cache.forget(name);
                 return Ok(());
             }
         }
-        Err(busy(&scope_key(id.as_str())?))
+        Err(busy(&scope_key(name)?))
     }
 }
 
@@ -223,7 +243,14 @@ mod tests {
             .map(|(number, incident)| {
                 let number = *number;
                 let rekeyed_for = (*incident).to_owned();
-                Generation { number, from_seq: 1, master: 1, wrapped: Default::default(), rekeyed_for }
+                Generation {
+                    number,
+                    from_seq: 1,
+                    master: 1,
+                    wrapped: Default::default(),
+                    rekeyed_for,
+                    scope_key: 0,
+                }
             })
             .collect();
         record

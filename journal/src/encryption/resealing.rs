@@ -10,13 +10,13 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use metrics::Counter;
 use tokio::task::JoinSet;
 
-use super::key_records::SCOPE_PREFIX;
+use super::key_records::{KeyRecord as _, SCOPE_PREFIX, ScopeKeys, is_scope};
 use super::key_store::busy;
 use super::pace::Pace;
 use super::sealed::Due;
-use super::{KeysError, SealedJournal, SealedStates};
+use super::{KeyScope, KeysError, SealedJournal, SealedStates};
 use crate::telemetry::RESEALED;
-use crate::{Journal, JournalError, KeyId, PersistenceId, RecordKey, Records, SeqNr};
+use crate::{Journal, JournalError, KeyId, PersistenceId, Record, RecordKey, Records, SeqNr};
 
 /// Of which ids something is sealed anew.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum ResealedIds {
     Prefix(String),
     /// Of these.
     These(Vec<PersistenceId>),
+    /// Of those that belong to this scope.
+    Scope(KeyScope),
 }
 
 /// How sealing anew goes about it.
@@ -289,7 +291,8 @@ impl ResealedIds {
         let prefix = match self {
             Self::These(ids) => return stream::iter(ids.iter().cloned().map(Ok)).boxed(),
             Self::Prefix(prefix) => prefix.as_str(),
-            Self::All => "",
+            // Nothing of a scope is known but what has a key.
+            Self::All | Self::Scope(_) => "",
         };
         let pages = stream::try_unfold(Some(None), move |after: Option<Option<PersistenceId>>| {
             let journal = journal.clone();
@@ -312,15 +315,28 @@ impl ResealedIds {
         let prefix = match self {
             Self::These(ids) => return stream::iter(ids.iter().cloned().map(Ok)).boxed(),
             Self::Prefix(prefix) => format!("{SCOPE_PREFIX}{prefix}"),
-            Self::All => SCOPE_PREFIX.to_owned(),
+            Self::All | Self::Scope(_) => SCOPE_PREFIX.to_owned(),
+        };
+        let scope = match self {
+            Self::Scope(scope) => Some(scope.clone()),
+            _ => None,
         };
         let pages = stream::try_unfold(Some(None), move |after: Option<Option<RecordKey>>| {
-            let (records, prefix) = (records.clone(), prefix.clone());
+            let (records, prefix, scope) = (records.clone(), prefix.clone(), scope.clone());
             async move {
                 let Some(after) = after else { return Ok::<_, JournalError>(None) };
                 let page = records.list(&prefix, after.as_ref(), PAGE).await?;
                 let next = (page.len() == PAGE).then(|| page.last().map(|(key, _)| key.clone()));
-                let ids = page.into_iter().map(|(key, _)| id_of(&key));
+                let is_wanted = |key: &RecordKey, record: &Record| match &scope {
+                    _ if is_scope(key) => false,
+                    None => true,
+                    // One that cannot be read is no scope's.
+                    Some(scope) => {
+                        ScopeKeys::read(key, record).is_ok_and(|(keys, _)| keys.scope == scope.as_str())
+                    }
+                };
+                let ids = page.into_iter().filter(|(key, record)| is_wanted(key, record));
+                let ids = ids.map(|(key, _)| id_of(&key));
                 Ok(Some((stream::iter(ids.collect::<Vec<_>>()), next)))
             }
         });

@@ -25,7 +25,7 @@ impl KeyStore {
         let erased_to = keys.erased_to;
         // What was erased is not kept alive by it.
         let others = |generation: &&mut super::key_records::Generation| {
-            generation.number > erased_to && generation.master != to.0
+            generation.number > erased_to && generation.scope_key == 0 && generation.master != to.0
         };
         let mut count = 0;
         let mut scope = None;

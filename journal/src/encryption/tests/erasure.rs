@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::sample::{id, keys, ring, same, to_open, to_seal};
 use crate::encryption::key_records::{KeyRecord as _, ScopeKeys, scope_key};
-use crate::encryption::{EraseError, Erased, Eraser, ErasureLog, KeyState};
+use crate::encryption::{EraseError, Erased, Eraser, ErasureLog, KeyState, Logged};
 use crate::{
     AtomicWrite, Codec, Envelope, Epoch, Journal, JournalError, JournalExt as _, KeyId, Manifest,
     MemoryJournal, PersistenceId, Record, RecordChange, RecordKey, Records, SeqNr, Timestamp, Token, Verdict,
@@ -106,7 +106,7 @@ async fn what_is_erased_opens_nowhere_and_its_key_is_gone() {
     let eraser = Eraser::new(memory.clone(), memory.clone());
     let erased = eraser.erase(&alice, &mut log).await.unwrap();
     assert_eq!((&erased.persistence_id, erased.erased_to), (&alice, KeyId(1)));
-    assert_eq!(ErasureLog::read(&path).unwrap(), std::slice::from_ref(&erased));
+    assert_eq!(ErasureLog::read(&path).unwrap(), [Logged::Id(erased.clone())]);
     assert!(stored(&*memory, &alice).await.generations.is_empty());
     // Whoever has the key in memory is superseded, and looks again then. Nobody is fenced.
     let superseded = memory.append(event(&alice, token, 2)).await.unwrap_err();
@@ -249,9 +249,9 @@ fn a_log_has_whole_lines_and_says_which_is_wrong() {
     // A crash has cut the next line anywhere.
     for cut in 1..whole.len() {
         std::fs::write(&path, [&whole[..], &whole[..cut]].concat()).unwrap();
-        assert_eq!(ErasureLog::read(&path).unwrap(), [erased(1)], "{cut}");
+        assert_eq!(ErasureLog::read(&path).unwrap(), [Logged::Id(erased(1))], "{cut}");
         ErasureLog::open(&path).unwrap().append(&erased(2)).unwrap();
-        assert_eq!(ErasureLog::read(&path).unwrap(), [erased(1), erased(2)], "{cut}");
+        assert_eq!(ErasureLog::read(&path).unwrap(), [erased(1), erased(2)].map(Logged::Id), "{cut}");
     }
     for wrong in
         ["{}", r#"{"erased":"alice","generation":1,"at":1}"#, r#"{"erased":"a|b","generation":0,"at":1}"#]

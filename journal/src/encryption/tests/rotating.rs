@@ -66,7 +66,7 @@ async fn everything_is_under_the_new_key_after_a_rotation_and_the_old_one_is_not
     let refused = keys(memory.clone(), ring(1, &[1])).await.unwrap_err();
     assert!(matches!(refused, KeysError::MissingMasterKeys { .. }), "{refused}");
     let used = usage(&*memory).await;
-    assert_eq!((used.active, used.scopes, used.processes.len()), (Some(TWO), 50, 2));
+    assert_eq!((used.active, used.ids, used.processes.len()), (Some(TWO), 50, 2));
     let masters: Vec<_> = used
         .master_keys
         .iter()
@@ -224,7 +224,7 @@ async fn what_was_erased_is_not_kept_alive() {
     let (after, _) = ScopeKeys::read(&name, &memory.get(&name).await.unwrap().unwrap()).unwrap();
     assert_eq!(after, value);
     let used = usage(&*memory).await;
-    assert_eq!((used.scopes, used.erased), (2, 1));
+    assert_eq!((used.ids, used.erased), (2, 1));
 }
 
 #[tokio::test(start_paused = true)]
