@@ -24,6 +24,8 @@
 //! The checksum is not part of the trust model: it finds rotten bytes, not an attacker.
 
 mod sequence;
+#[cfg(feature = "sqlite")]
+pub(crate) use sequence::Manifests;
 pub(crate) use sequence::Sequence;
 mod wire;
 

@@ -75,7 +75,7 @@ impl PersistenceId {
     }
 
     /// The same with an allocation of its own.
-    #[cfg(any(feature = "sqlite", feature = "postgres"))]
+    #[cfg(feature = "postgres")]
     pub(crate) fn unshared(&self) -> Self {
         Self(Arc::from(self.as_str()))
     }

@@ -1,14 +1,14 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::ops::Range;
 
-use bytes::Bytes;
-use rusqlite::{Connection, Rows, params};
+use bytes::BytesMut;
+use rusqlite::{CachedStatement, Connection, Rows, params};
 
 use super::offset;
-use super::replay::stored_event;
 use super::stream::{persistence_id, seq_nr};
-use crate::envelope::Sequence;
-use crate::{JournalError, Offset, Page, PageItem, PersistenceId, SeqNr, SliceRange, Tag};
+use crate::envelope::Manifests;
+use crate::{JournalError, Offset, Page, PageItem, PersistenceId, SeqNr, SliceRange, StoredEvent, Tag};
 
 type Found = rusqlite::Result<Result<Page, JournalError>>;
 
@@ -50,33 +50,17 @@ pub(super) fn persistence_ids(
 /// Rows of `ordering, stream, seq, envelope` as a page. SQLite has one writer at a time and commits in the order
 /// of `ordering`, so a reader's transaction sees all that will ever be at or below the highest row that it sees.
 fn page(conn: &Connection, mut rows: Rows<'_>, after: Offset, limit: usize) -> Found {
-    let mut items = Vec::new();
-    let mut ids: HashMap<i64, (PersistenceId, Sequence)> = HashMap::new();
+    let mut reading = Reading::of(conn, limit)?;
     while let Some(row) = rows.next()? {
-        let (ordering, seq_nr) = (row.get(0)?, seq_nr(row, 2)?);
-        let (id, sequence) = match ids.entry(row.get(1)?) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => {
-                let id = id_of(conn, *place.key())?;
-                let sequence = Sequence::of(&id);
-                place.insert((id, sequence))
-            }
-        };
-        let bytes = row.get_ref(3)?.as_blob()?;
-        if bytes.is_empty() {
-            items.push(PageItem::Deleted {
-                offset: offset(ordering),
-                persistence_id: id.clone(),
-                from: SeqNr::FIRST,
-                to: seq_nr,
-            });
-        } else {
-            match stored_event(ordering, sequence, id, seq_nr, Bytes::copy_from_slice(bytes)) {
-                Ok(event) => items.push(PageItem::Event(event)),
-                Err(error) => return Ok(Err(error)),
-            }
+        let (ordering, stream, seq_nr) = (row.get(0)?, row.get(1)?, seq_nr(row, 2)?);
+        if let Err(error) = reading.take(ordering, stream, seq_nr, row.get_ref(3)?.as_blob()?)? {
+            return Ok(Err(error));
         }
     }
+    if let Err(error) = reading.decode() {
+        return Ok(Err(error));
+    }
+    let items = reading.items;
     let complete_to = match items.last() {
         Some(last) if items.len() == limit => last.offset(),
         None if limit == 0 => after,
@@ -85,9 +69,76 @@ fn page(conn: &Connection, mut rows: Rows<'_>, after: Offset, limit: usize) -> F
     Ok(Ok(Page { items, complete_to }))
 }
 
-fn id_of(conn: &Connection, stream: i64) -> rusqlite::Result<PersistenceId> {
-    conn.prepare_cached("SELECT persistence_id FROM streams WHERE id = ?")?
-        .query_row([stream], |row| persistence_id(row, 0))
+/// Rows on their way into a page.
+struct Reading<'a> {
+    items: Vec<PageItem>,
+    rows: Vec<Row>,
+    /// The bytes of these rows, one behind the other: one allocation.
+    bytes: BytesMut,
+    ids: HashMap<i64, PersistenceId>,
+    id_of: CachedStatement<'a>,
+    manifests: Manifests,
+}
+
+struct Row {
+    ordering: i64,
+    id: PersistenceId,
+    seq_nr: SeqNr,
+    bytes: Range<usize>,
+}
+
+impl<'a> Reading<'a> {
+    fn of(conn: &'a Connection, limit: usize) -> rusqlite::Result<Self> {
+        Ok(Self {
+            items: Vec::with_capacity(limit.min(ROWS_EXPECTED)),
+            rows: Vec::new(),
+            bytes: BytesMut::new(),
+            ids: HashMap::new(),
+            id_of: conn.prepare_cached("SELECT persistence_id FROM streams WHERE id = ?")?,
+            manifests: Manifests::default(),
+        })
+    }
+
+    fn take(
+        &mut self,
+        ordering: i64,
+        stream: i64,
+        seq_nr: SeqNr,
+        bytes: &[u8],
+    ) -> rusqlite::Result<Result<(), JournalError>> {
+        let id = match self.ids.entry(stream) {
+            Entry::Occupied(known) => known.get().clone(),
+            Entry::Vacant(place) => {
+                let id = self.id_of.query_row([stream], |row| persistence_id(row, 0))?;
+                place.insert(id).clone()
+            }
+        };
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        self.rows.push(Row { ordering, id, seq_nr, bytes: start..self.bytes.len() });
+        Ok(if self.bytes.len() < BYTES_TOGETHER { Ok(()) } else { self.decode() })
+    }
+
+    /// Makes items of the rows that were taken.
+    fn decode(&mut self) -> Result<(), JournalError> {
+        let more = BytesMut::with_capacity(self.bytes.len().min(2 * BYTES_TOGETHER));
+        let all = std::mem::replace(&mut self.bytes, more).freeze();
+        for Row { ordering, id, seq_nr, bytes } in self.rows.drain(..) {
+            let offset = offset(ordering);
+            if bytes.is_empty() {
+                let (from, to) = (SeqNr::FIRST, seq_nr);
+                self.items.push(PageItem::Deleted { offset, persistence_id: id, from, to });
+                continue;
+            }
+            let bytes = all.slice(bytes);
+            let envelope = self
+                .manifests
+                .decode(&bytes, &id, seq_nr)
+                .map_err(|error| JournalError::corrupt(&id, seq_nr, error))?;
+            self.items.push(PageItem::Event(StoredEvent { offset, envelope, bytes }));
+        }
+        Ok(())
+    }
 }
 
 /// The offset of the newest row.
@@ -104,3 +155,7 @@ fn position(after: Offset) -> i64 {
 fn rows_at_most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
+
+/// They are kept as long as any of their events is.
+const BYTES_TOGETHER: usize = 32 * 1024;
+const ROWS_EXPECTED: usize = 1_024;
