@@ -26,6 +26,8 @@ pub(crate) struct Chain<T> {
     /// In the order of the schemas: the line of its older versions, and the steps down from today's.
     schemas: Vec<OfSchema>,
     finish: fn(usize, Stage) -> Result<T, CodecError>,
+    /// A `T` is what is stored, too, so an older version may have that type as well: a step that yields one need not be the last.
+    is_stored_whole: bool,
 }
 
 /// What one manifest is read with.
@@ -77,6 +79,11 @@ impl<T: 'static> Chain<T> {
         finish: fn(usize, Stage) -> Result<T, CodecError>,
     ) -> Result<Self, SchemaError> {
         check::chain(kind, today, migrations, finish)
+    }
+
+    /// Values of the type are stored whole.
+    pub(crate) fn stored_whole(self) -> Self {
+        Self { is_stored_whole: true, ..self }
     }
 
     /// The versions of each manifest, today's first, in the order of the schemas.
@@ -258,13 +265,14 @@ impl<T: 'static> Chain<T> {
                     }
                     return Ok(());
                 }
-                Stage::Typed(mut typed) => match take::<T>(&mut *typed) {
-                    Some(value) => {
+                Stage::Typed(mut typed) => {
+                    let ends = !self.is_stored_whole || matches!(links[at].to[..], [Target::Today(_)]);
+                    if let Some(value) = ends.then(|| take::<T>(&mut *typed)).flatten() {
                         each(value);
                         return Ok(());
                     }
-                    None => stage = Stage::Typed(typed),
-                },
+                    stage = Stage::Typed(typed);
+                }
                 Stage::Stored(..) | Stage::Json(_) => {}
             }
             target = links[at].to.first().copied().unwrap_or(Target::Nothing);

@@ -55,7 +55,7 @@ pub(crate) enum End {
 }
 
 impl Step {
-    /// From the type that was stored to the type of the next version, or to the event itself, which ends the chain.
+    /// From the type that was stored to the type of the next version, or of any version to the event itself, which ends the chain.
     pub fn typed<Old, New>(step: impl Fn(Old) -> New + Send + Sync + 'static) -> Self
     where
         Old: DeserializeOwned + 'static,

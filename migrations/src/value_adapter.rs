@@ -34,7 +34,7 @@ impl<T: Serialize + DeserializeOwned + 'static> ValueAdapter<T> {
                 },
             },
         )?;
-        Ok(Self { today, codec: schema.codec, chain })
+        Ok(Self { today, codec: schema.codec, chain: chain.stored_whole() })
     }
 
     pub(crate) fn today(&self) -> &Form {

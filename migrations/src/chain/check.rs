@@ -207,7 +207,7 @@ impl<'a> Steps<'a> {
                 down,
             })
             .collect();
-        Chain { lines, schemas, finish }
+        Chain { lines, schemas, finish, is_stored_whole: false }
     }
 }
 
