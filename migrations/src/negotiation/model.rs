@@ -26,6 +26,8 @@ pub(super) enum Flaw {
     PassesOverWithoutRemoving,
     /// Who raises does not say beforehand what it will write.
     DoesNotAnnounce,
+    /// Who lets a version be written again forgets that it is stored.
+    CancelsAsGone,
 }
 
 /// What a process of the model does.
@@ -35,8 +37,10 @@ enum Part {
     Older,
     /// Enters, and writes version 2; reads both.
     Newer,
-    /// Removes version 2.
+    /// Removes version 2, or gives that up.
     Rewrite,
+    /// Lets version 2 be written again that another one was removing.
+    Undo,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -48,6 +52,8 @@ struct World {
     last: Vec<u64>,
     /// Version 2 is in the journal.
     written: bool,
+    /// It was let be written again.
+    cancelled: bool,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -68,6 +74,7 @@ enum Does {
     Renew,
     MarkLeaving,
     EndLeaving,
+    CancelLeaving,
     Over,
 }
 
@@ -85,6 +92,12 @@ fn form(version: u32) -> Form {
 
 fn id(place: usize) -> WriterId {
     WriterId::from_bytes([u8::try_from(place).unwrap() + 1; 16])
+}
+
+impl Part {
+    fn hosts(self) -> bool {
+        matches!(self, Self::Older | Self::Newer)
+    }
 }
 
 impl Model {
@@ -143,7 +156,7 @@ impl Model {
         let actors = self.parts.iter().enumerate().map(|(place, part)| {
             let mut announcement = Announcement::new(format!("{place}"));
             let reads = if *part == Part::Older { 1..=1 } else { 1..=2 };
-            if *part != Part::Rewrite {
+            if part.hosts() {
                 let manifest = form(1).manifest;
                 announcement.hosts("a", &[Versions { manifest, reads, writes: vec![] }]);
             }
@@ -159,6 +172,7 @@ impl Model {
             watermark: Some((Revision(1), Watermark { stored, ..Watermark::of("a") })),
             last: vec![1; self.parts.len() + 1],
             written: false,
+            cancelled: false,
         }
     }
 
@@ -167,7 +181,7 @@ impl Model {
         let actor = &world.actors[place];
         // Its lease ends, once; it matters for those who are passed over.
         if !actor.suspended
-            && self.parts[place] != Part::Rewrite
+            && self.parts[place].hosts()
             && let Some((revision, process)) = world.processes.get(&id(place))
         {
             let mut world = world.clone();
@@ -240,14 +254,22 @@ impl Model {
                     Part::Rewrite => {
                         go(Does::MarkLeaving, &|membership| membership.begin_leaving(vec![form(2)]));
                     }
+                    Part::Undo => {
+                        go(Does::CancelLeaving, &|membership| membership.cancel_leaving(vec![form(2)]));
+                    }
                 }
             }
             (Does::Raise, Outcome::Refused(_)) => {
                 self.ends.insert("raise refused".to_owned());
                 go(Does::Serve, &|_| {});
             }
-            (Does::MarkLeaving, Outcome::Refused(_)) => go(Does::Over, &|_| {}),
+            (Does::MarkLeaving, Outcome::Refused(_)) => {
+                self.ends.insert("leaving refused".to_owned());
+                go(Does::CancelLeaving, &|membership| membership.cancel_leaving(vec![form(2)]));
+            }
             (Does::MarkLeaving, Outcome::Leaving) => {
+                // Something has to stay.
+                go(Does::CancelLeaving, &|membership| membership.cancel_leaving(vec![form(2)]));
                 // The rewrite: every event of version 2 is made one of version 1.
                 let mut world = world.clone();
                 world.written = false;
@@ -257,6 +279,12 @@ impl Model {
                 self.ends.insert("rewritten".to_owned());
             }
             (Does::EndLeaving, Outcome::Done) => go(Does::Over, &|_| {}),
+            (Does::CancelLeaving, Outcome::Done) => {
+                let mut world = world.clone();
+                (world.cancelled, world.actors[place].does) = (true, Does::Over);
+                self.ends.insert("kept".to_owned());
+                next.push(world);
+            }
             (Does::Raise | Does::Renew, _) => go(Does::Serve, &|_| {}),
             (Does::Serve, _) => {
                 let actor = &world.actors[place];
@@ -273,11 +301,14 @@ impl Model {
                     let mut world = world.clone();
                     // Who was removed may be late by one write; that one is fenced, or its entity fails typed.
                     world.written = registered;
+                    if world.cancelled {
+                        self.ends.insert("written after it was let be written again".to_owned());
+                    }
                     next.push(world);
                     self.ends.insert("written".to_owned());
                 }
             }
-            (Does::Enter | Does::MarkLeaving | Does::EndLeaving | Does::Over, _) => {}
+            (Does::Enter | Does::MarkLeaving | Does::EndLeaving | Does::CancelLeaving | Does::Over, _) => {}
         }
         Ok(())
     }
@@ -352,7 +383,16 @@ fn of_one_that_enters_and_one_that_raises_each_sees_the_other_or_is_seen() {
 fn a_rewrite_never_lowers_the_mark_under_one_who_may_write_above_it() {
     let (result, model) = explore(&[Part::Newer, Part::Rewrite], None);
     assert_eq!(result, Ok(()));
-    assert!(model.ends.contains("rewritten") && model.ends.contains("written"));
+    for end in ["rewritten", "written", "leaving refused", "written after it was let be written again"] {
+        assert!(model.ends.contains(end), "never met: {end}");
+    }
+}
+
+#[test]
+fn of_one_that_removes_and_one_that_lets_it_be_neither_forgets_what_is_stored() {
+    let (result, model) = explore(&[Part::Rewrite, Part::Undo], None);
+    assert_eq!(result, Ok(()));
+    assert!(model.ends.contains("rewritten") && model.ends.contains("kept"));
 }
 
 #[test]
@@ -364,6 +404,7 @@ fn each_step_that_is_left_out_is_noticed() {
         (LooksBeforeItMarks, [Part::Older, Part::Newer]),
         (PassesOverWithoutRemoving, [Part::Older, Part::Newer]),
         (DoesNotAnnounce, [Part::Newer, Part::Rewrite]),
+        (CancelsAsGone, [Part::Newer, Part::Rewrite]),
     ] {
         assert!(explore(&parts, Some(flaw)).0.is_err(), "{flaw:?} is not noticed");
     }
@@ -371,12 +412,19 @@ fn each_step_that_is_left_out_is_noticed() {
 
 #[test]
 fn three_at_a_time_keep_to_it_too() {
-    use Part::{Newer, Older, Rewrite};
-    for parts in [[Older, Newer, Newer], [Older, Newer, Older], [Older, Newer, Rewrite]] {
+    use Part::{Newer, Older, Rewrite, Undo};
+    for parts in [
+        [Older, Newer, Newer],
+        [Older, Newer, Older],
+        [Older, Newer, Rewrite],
+        [Newer, Rewrite, Undo],
+        [Newer, Rewrite, Rewrite],
+    ] {
         let mut model = Model::new(&parts, None);
-        for seed in 0..200 {
+        for seed in 0..100 {
             assert_eq!(model.walk(seed), Ok(()), "{parts:?}, seed {seed}");
         }
-        assert!(model.ends.contains("written") && model.ends.contains("raise refused"), "{:?}", model.ends);
+        let other = if parts.contains(&Older) { "raise refused" } else { "rewritten" };
+        assert!(model.ends.contains("written") && model.ends.contains(other), "{:?}", model.ends);
     }
 }
