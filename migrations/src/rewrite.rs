@@ -10,13 +10,16 @@
 
 mod counts;
 mod error;
+mod events;
 mod of_kind;
 mod rewriter;
 mod rewriting;
 mod standing;
+mod states;
 mod sweep;
 mod target;
 mod waiting;
+mod written;
 
 pub use counts::{FormCounts, LeftAlone, RewriteReport};
 pub use error::RewriteError;

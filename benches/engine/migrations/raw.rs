@@ -88,4 +88,4 @@ fn opened(file: &Path) -> Result<Connection> {
 }
 
 /// As a sweep has it.
-const REWRITTEN_A_COMMIT: u32 = 512;
+const REWRITTEN_A_COMMIT: u32 = 2_048;

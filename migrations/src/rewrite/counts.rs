@@ -19,14 +19,13 @@ pub struct RewriteReport {
     pub left_alone: u64,
     /// Events that somebody else changed or deleted between reading and writing.
     pub changed_meanwhile: u64,
-    /// Of a last look: how many events are, byte for byte, what they were to become or to stay; `None` when owners deleted events since.
+    /// Of a last look: how many events are, byte for byte, what they were to become or to stay. Those that others have changed or deleted
+    /// meanwhile are not among them.
     pub compared: Option<u64>,
     /// Forms of the events in lists that stay, or are left alone.
     pub(super) in_lists: BTreeSet<Form>,
     /// There is a list of which nobody here knows what is in it.
     pub(super) has_unread_lists: bool,
-    /// Events that the journal did not take in their new form.
-    pub(super) refused: u64,
 }
 
 /// What becomes of the events, or snapshots, of one form.
@@ -92,10 +91,10 @@ impl RewriteReport {
         let counts = if left.is_snapshot { &mut self.snapshots } else { &mut self.events };
         counts.entry(form).or_default().left_alone += 1;
         self.left_alone += 1;
-        if self.named.len() < NAMED {
+        if self.named.len() < Self::NAMED {
             self.named.push(left);
         }
     }
-}
 
-const NAMED: usize = 100;
+    pub(super) const NAMED: usize = 100;
+}

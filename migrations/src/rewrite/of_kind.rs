@@ -71,7 +71,16 @@ where
         if self.is_kept(stored, target)? {
             return Ok(Rewritten::Stays);
         }
-        let today = self.today(stored)?;
+        let mut today = self.today(stored)?;
+        // Most are one event, which is written as it is today.
+        if let [(_, encoded)] = &today[..]
+            && !encoded.read_back
+            && self.event_forms.wanted(encoded, target)?.is_none()
+            && let Some((_, encoded)) = today.pop()
+        {
+            let stays = is_same(&encoded, stored);
+            return Ok(if stays { Rewritten::Stays } else { Rewritten::Becomes { encoded, loses: false } });
+        }
         let mut made = Vec::with_capacity(today.len());
         for (event, encoded) in &today {
             made.push(match self.event_forms.wanted(encoded, target)? {

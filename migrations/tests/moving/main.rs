@@ -4,6 +4,7 @@
 
 mod copying;
 mod history;
+mod postgres;
 mod resealing;
 mod rewriting;
 mod sealed;

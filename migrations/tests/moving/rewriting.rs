@@ -3,8 +3,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use annals_journal::sqlite::{Options, SqliteJournal};
 use annals_journal::{
-    AtomicWrite, Epoch, GroupCommit, GroupCommitSettings, Journal, JournalExt, Manifest, ReplayRange,
-    Replayed, SeqNr, Token,
+    AtomicWrite, Envelope, Epoch, GroupCommit, GroupCommitSettings, Journal, JournalExt, Manifest,
+    ReplayRange, Replayed, SeqNr, Token,
 };
 use annals_migrations::rewrite::{RewriteError, RewriteSettings, Sweep, Target};
 use annals_migrations::{EventAdapter, Form, ListAdapter, Versions};
@@ -164,5 +164,45 @@ async fn write(journal: &Arc<dyn Journal>, number: usize, token: Token, from: u6
         let append =
             AtomicWrite { persistence_id: id.clone(), expected, token, events: vec![event], mark: None };
         journal.append(append).await.unwrap();
+    }
+}
+
+/// What owners delete while everything is rewritten does not hide what somebody else has changed behind its back.
+#[tokio::test]
+async fn everything_is_compared_in_the_end_also_while_owners_delete() {
+    for meddles in [false, true] {
+        let stored = Stored::empty();
+        for number in 0..5_000_usize {
+            let event = moved(1, number.cast_signed() as i64, "EUR");
+            stored.append(&id(number % 2), Token::new(Epoch(1), 1), &event).await;
+        }
+        let (journal, calls) = (stored.journal.clone(), AtomicU64::new(0));
+        // The third page of three was worked on, so the first was written.
+        let meanwhile = |_| {
+            if calls.fetch_add(1, Ordering::SeqCst) != 2 {
+                return;
+            }
+            futures::executor::block_on(async {
+                journal.delete_to(&id(1), SeqNr::new(10).unwrap()).await.unwrap();
+                if meddles {
+                    let range = ReplayRange::all(&id(0)).to(SeqNr::FIRST);
+                    let Some(Ok(Replayed::Event(old))) = journal.replay(range).next().await else {
+                        panic!("it is there");
+                    };
+                    assert_eq!(old.envelope.schema_version, 3, "it was rewritten");
+                    let payload = r#"{"cents":8,"currency":"EUR"}"#.into();
+                    let other = Envelope { payload, ..old.envelope.clone() };
+                    assert!(journal.replace(&old, other).await.unwrap());
+                }
+            });
+        };
+        let rewritten = sweep(&stored, Target::Newest).apply(&meanwhile).await;
+        if meddles {
+            let error = rewritten.unwrap_err();
+            assert!(matches!(error, RewriteError::Different { of: 5_000 }), "{error}");
+        } else {
+            let (_, found) = rewritten.unwrap();
+            assert_eq!((found.compared, found.replaced(), found.left_alone), (Some(4_990), 0, 0));
+        }
     }
 }
