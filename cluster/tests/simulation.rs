@@ -1,5 +1,5 @@
-//! Runs of the simulator. `ANNALS_SEED=7` runs one seed and tells its story, `ANNALS_TIME_BUDGET_SECS=60` runs at least 20,000 short runs,
-//! half of them with fresh seeds, and goes on with fresh ones for so long.
+//! Runs of the simulator. `ANNALS_SEED=7` runs one seed and tells its story; `ANNALS_TIME_BUDGET_SECS=1` runs 9,000 short runs, each
+//! fifth of which begins with a cut.
 
 #![cfg(feature = "simulator")]
 
@@ -15,7 +15,7 @@ use annals_cluster::simulator::{Fault, FaultKind, Scenario, StrategyName, run, s
 const QUICK: u64 = 150;
 /// A search takes the same seeds up to this, then fresh ones.
 const FIXED: u64 = 10_000;
-const AT_LEAST: u64 = 20_000;
+const AT_LEAST: u64 = 9_000;
 
 #[test]
 fn short_runs_hold_all_invariants() {
@@ -27,7 +27,7 @@ fn short_runs_hold_all_invariants() {
     let enough = |run: u64| match (seed, budget) {
         (Some(_), _) => run > 0,
         (None, None) => run >= QUICK,
-        (None, Some(budget)) => run >= AT_LEAST && begin.elapsed() >= budget,
+        (None, Some(_)) => run >= AT_LEAST,
     };
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, NonZero::get) {

@@ -1,4 +1,5 @@
-//! Everything that CI does: `cargo xtask test` and `cargo xtask bench`; and `cargo xtask services`, the servers that tests use.
+//! Everything that CI does: `cargo xtask test` and `cargo xtask bench`; `cargo xtask services`, the servers that tests use,
+//! and `cargo xtask simulate`, clusters on virtual time.
 //!
 //! `test` runs the steps of [`steps::ALL`] one after the other; each is a function from a [`step::Context`] to an
 //! [`step::Outcome`]. `bench` builds and runs the benches of the root package and joins their results.
@@ -15,6 +16,7 @@ mod metadata;
 mod rust_source;
 mod search;
 mod services;
+mod simulate;
 mod step;
 mod steps;
 mod test;
@@ -36,6 +38,8 @@ enum Command {
     Bench(bench::Args),
     /// Starts and stops the servers that tests use; `test` does it by itself.
     Services(services::Args),
+    /// Simulates clusters on virtual time, with all that can go wrong.
+    Simulate(simulate::Args),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&workspace, &args),
         Command::Bench(args) => bench::run(&workspace, &args),
         Command::Services(args) => services::run(&workspace, &args),
+        Command::Simulate(args) => simulate::simulate(&args),
     });
     match result {
         Ok(true) => ExitCode::SUCCESS,
