@@ -15,22 +15,30 @@ use crate::plain::{ActorPath, Shared};
 /// Makes both ends.
 #[cfg(any(test, feature = "testing"))]
 pub(crate) fn answer<R>() -> (Answerer<R>, Answer<'static, R>) {
-    ends(Arc::default(), None, false)
+    ends(Arc::new(Slot::new(None)), None, false)
 }
 
 /// Makes both ends of an answer that is waited for at most `limit`, most likely in a slot that an earlier one has left.
-pub(crate) fn answer_within<'a, R: Send + 'static>(
+///
+/// Ready at once. Whoever awaits this goes on to [`Answer::within`] before anything else makes it wait: it is woken already when the
+/// answer comes, and `within` need not look into the slot to ask for that.
+pub(crate) async fn answer_within<'a, R: Send + 'static>(
     limit: Duration,
     patience: &Patience,
     asked: Option<Asked<'a>>,
 ) -> (Answerer<R>, Answer<'a, R>) {
-    let entered = if limit >= LONG { patience.enter() } else { None };
-    let is_entered = entered.is_some();
-    ends(entered.unwrap_or_default(), asked, is_entered)
+    let new = |cx: &mut Context<'_>| {
+        let slot = || Slot::new(Some(cx.waker().clone()));
+        let entered = if limit >= LONG { patience.enter(slot) } else { None };
+        let is_entered = entered.is_some();
+        Poll::Ready(ends(entered.unwrap_or_else(|| Arc::new(slot())), asked, is_entered))
+    };
+    poll_fn(new).await
 }
 
 fn ends<R>(slot: Arc<Slot<R>>, asked: Option<Asked<'_>>, is_entered: bool) -> (Answerer<R>, Answer<'_, R>) {
-    (Answerer { slot: Some(Arc::clone(&slot)) }, Answer { slot, asked, is_entered, settled: false })
+    let answerer = Answerer { slot: Some(Arc::clone(&slot)) };
+    (answerer, Answer { slot, asked, is_entered, is_new: is_entered, settled: false })
 }
 
 /// Whom the question is for, and in which system: where an answer that comes too late is a dead letter.
@@ -51,6 +59,8 @@ pub(crate) struct Answer<'a, R> {
     asked: Option<Asked<'a>>,
     /// A reminder comes when it takes long.
     is_entered: bool,
+    /// Nobody has looked into the slot; who waits is woken all the same.
+    is_new: bool,
     /// What came was given; there is nobody to be told.
     settled: bool,
 }
@@ -122,6 +132,10 @@ impl<R: Send + 'static> Answer<'_, R> {
     pub(crate) async fn within(&mut self, limit: Duration) -> Result<Option<R>, Elapsed> {
         let mut began = None;
         let soon = poll_fn(|cx| {
+            if replace(&mut self.is_new, false) {
+                began = Some(Instant::now());
+                return Poll::Pending;
+            }
             // The clock is looked at only by those who have to wait.
             let reminded = match ready!(self.look(cx)) {
                 Found::Settled(settled) => return Poll::Ready(Ok(settled)),
@@ -214,6 +228,10 @@ impl<R> Drop for Answer<'_, R> {
 }
 
 impl<R> Slot<R> {
+    fn new(asker: Option<Waker>) -> Self {
+        Self { state: Mutex::new(State::Open { asker, reminded: false }) }
+    }
+
     fn settle(&self, with: State<R>) -> Result<(), TooLate> {
         let mut state = self.state();
         if let State::Gone(asked) = &mut *state {
@@ -233,12 +251,6 @@ impl<R> Slot<R> {
     fn state(&self) -> MutexGuard<'_, State<R>> {
         // Whole at every point where its holder could panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<R> Default for Slot<R> {
-    fn default() -> Self {
-        Self { state: Mutex::new(State::Open { asker: None, reminded: false }) }
     }
 }
 
@@ -279,13 +291,13 @@ mod tests {
 
     const SEC: Duration = Duration::from_secs(1);
 
-    fn pair(limit: Duration) -> (Answerer<u32>, Answer<'static, u32>) {
-        answer_within(limit, &Patience::new(), None)
+    async fn pair(limit: Duration) -> (Answerer<u32>, Answer<'static, u32>) {
+        answer_within(limit, &Patience::new(), None).await
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_is_there_is_taken_without_a_clock() {
-        let (answerer, mut answer) = pair(Duration::ZERO);
+        let (answerer, mut answer) = pair(Duration::ZERO).await;
         assert!(answerer.send(7).is_ok());
         let answer = answer.within(Duration::ZERO).now_or_never();
         assert_eq!(answer, Some(Ok(Some(7))));
@@ -294,7 +306,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_wakes_the_asker_before_and_after_the_reminder() {
         for after in [Duration::from_millis(1), 3 * TICK] {
-            let (answerer, mut answer) = pair(SEC);
+            let (answerer, mut answer) = pair(SEC).await;
             let began = Instant::now();
             tokio::spawn(async move {
                 sleep(after).await;
@@ -309,7 +321,7 @@ mod tests {
     async fn the_time_is_up_exactly_at_the_limit_whatever_that_is() {
         let patience = Patience::new();
         for limit in [Duration::ZERO, Duration::from_millis(1), LONG, LONG * 3 / 2, 100 * SEC] {
-            let (_answerer, mut answer) = answer_within::<u32>(limit, &patience, None);
+            let (_answerer, mut answer) = answer_within::<u32>(limit, &patience, None).await;
             let began = Instant::now();
             assert_eq!(answer.within(limit).await, Err(Elapsed));
             // The clock of the runtime has milliseconds.
@@ -319,7 +331,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_unlimited_wait_has_no_end() {
-        let (answerer, mut answer) = pair(Duration::MAX);
+        let (answerer, mut answer) = pair(Duration::MAX).await;
         tokio::spawn(async move {
             sleep(Duration::from_hours(1_000_000)).await;
             assert!(answerer.send(7).is_ok());
@@ -329,10 +341,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_dropped_end_is_known_to_the_other() {
-        let (answerer, mut answer) = pair(SEC);
+        let (answerer, mut answer) = pair(SEC).await;
         drop(answerer);
         assert_eq!(answer.within(SEC).await, Ok(None));
-        let (answerer, answer) = pair(SEC);
+        let (answerer, answer) = pair(SEC).await;
         assert!(answerer.is_awaited());
         drop(answer);
         assert!(!answerer.is_awaited());
@@ -341,7 +353,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_of_the_last_moment_is_not_lost() {
-        let (answerer, mut answer) = pair(TICK);
+        let (answerer, mut answer) = pair(TICK).await;
         assert_eq!(answer.within(TICK).await, Err(Elapsed));
         assert!(answerer.send(7).is_ok());
         assert_eq!(answer.give_up(), Some(7));
@@ -352,7 +364,7 @@ mod tests {
         let [one, other] =
             [(); 2].map(|()| tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap());
         let patience = Patience::new();
-        let (_answerer, mut answer) = one.block_on(async { answer_within::<u32>(LONG, &patience, None) });
+        let (_answerer, mut answer) = one.block_on(answer_within::<u32>(LONG, &patience, None));
         let mut waits = Box::pin(answer.within(LONG));
         one.block_on(async { assert_eq!((&mut waits).now_or_never(), None) });
         drop(one);
@@ -362,24 +374,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_slot_is_used_again_when_both_ends_are_gone_and_not_before() {
         let patience = Patience::new();
-        let slot_of_next = || {
-            let (answerer, answer) = answer_within::<u32>(SEC, &patience, None);
+        let slot_of_next = async || {
+            let (answerer, answer) = answer_within::<u32>(SEC, &patience, None).await;
             (Arc::as_ptr(&answer.slot), answerer, answer)
         };
-        let (first, answerer, mut answer) = slot_of_next();
+        let (first, answerer, mut answer) = slot_of_next().await;
         assert!(answerer.send(7).is_ok());
-        let (second, ..) = slot_of_next();
+        let (second, ..) = slot_of_next().await;
         assert_ne!(second, first, "an answer lies in it");
         assert_eq!(answer.within(SEC).await, Ok(Some(7)));
         drop(answer);
-        let (again, answerer, mut answer) = slot_of_next();
+        let (again, answerer, mut answer) = slot_of_next().await;
         assert!([first, second].contains(&again));
         let mut waits = Box::pin(answer.within(SEC));
         assert_eq!((&mut waits).now_or_never(), None, "nothing of the one before is left in it");
         drop(waits);
         drop(answer);
-        assert_ne!(slot_of_next().0, again, "someone may answer still");
+        assert_ne!(slot_of_next().await.0, again, "someone may answer still");
         assert!(answerer.send(8).is_err());
-        assert!([first, second].contains(&slot_of_next().0));
+        assert!([first, second].contains(&slot_of_next().await.0));
     }
 }

@@ -262,7 +262,7 @@ impl<A: Handle<C>, C: Command> Ask<A, C> {
         let Target { id, hash, entities } = &target;
         let limit = self.timeout.unwrap_or(entities.node.ask_timeout);
         let progress = Progress::new();
-        let (caller, mut answer) = answer_within(limit, entities.node.patience(), None);
+        let (caller, mut answer) = answer_within(limit, entities.node.patience(), None).await;
         let parcel = Parcel::new(self.command, self.confirmed, progress.clone(), Some(caller));
         let answered = match entities.deliver(id, *hash, Box::new(parcel)) {
             Ok(()) => answer.within(limit).await,

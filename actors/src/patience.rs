@@ -59,16 +59,16 @@ impl Patience {
     }
 
     /// A place to wait in, whose holder is reminded when it waits for a tick or two. `None`: it must see to its time itself.
-    pub(crate) fn enter<P: Place + Default>(&self) -> Option<Arc<P>> {
+    pub(crate) fn enter<P: Place>(&self, new: impl FnOnce() -> P) -> Option<Arc<P>> {
         let runtime = Handle::try_current().ok()?;
         let lane = &self.lanes[lane_of_this_thread()];
         let mut entries = lane.entries();
         match entries.ticker {
-            Some(ticker) if ticker == runtime.id() => Some(entries.place()),
+            Some(ticker) if ticker == runtime.id() => Some(entries.place(new())),
             Some(_) => None,
             None => {
                 entries.ticker = Some(runtime.id());
-                let place = entries.place();
+                let place = entries.place(new());
                 drop(entries);
                 runtime.spawn(tick(Ticker { lane: Arc::clone(lane), relieved: false }));
                 Some(place)
@@ -100,42 +100,43 @@ impl Lane {
 impl Entries {
     /// Looks at two for each who comes: uses one again that nobody holds, and takes the other out. So there are about as many places
     /// that nobody holds as others, and a few.
-    fn place<P: Place + Default>(&mut self) -> Arc<P> {
-        let mut place = None;
+    fn place<P: Place>(&mut self, new: P) -> Arc<P> {
+        let mut used_again = None;
         for _ in 0..2 {
             self.next = if self.next < self.waiting.len() { self.next } else { 0 };
-            let Some(entry) = self.waiting.get_mut(self.next) else { break };
+            let Some(entry) = self.waiting.get(self.next) else { break };
             if Arc::strong_count(entry) > 1 {
                 self.next += 1;
-            } else if place.is_none() {
-                place = Some(again(entry));
+            } else if used_again.is_none() {
+                used_again = Some(self.next);
                 self.next += 1;
             } else if self.waiting.len() > FEW {
                 self.waiting.swap_remove(self.next);
             }
         }
-        place.unwrap_or_else(|| {
-            let new = Arc::new(P::default());
-            self.waiting.push(Arc::clone(&new) as Arc<dyn Place>);
-            new
-        })
+        match used_again.and_then(|at| self.waiting.get_mut(at)) {
+            Some(entry) => again(entry, new),
+            None => {
+                let new = Arc::new(new);
+                self.waiting.push(Arc::clone(&new) as Arc<dyn Place>);
+                new
+            }
+        }
     }
 }
 
 /// A place that nobody else holds, as if it were new; one of another type goes.
-fn again<P: Place + Default>(entry: &mut Arc<dyn Place>) -> Arc<P> {
+fn again<P: Place>(entry: &mut Arc<dyn Place>, new: P) -> Arc<P> {
     // Only with this is all over that others did there.
-    let place = Arc::get_mut(entry).and_then(|place| (place as &mut dyn Any).downcast_mut::<P>());
-    if let Some(place) = place {
-        *place = P::default();
-        let same: Arc<dyn Any + Send + Sync> = Arc::<dyn Place>::clone(entry);
-        if let Ok(same) = same.downcast() {
-            return same;
-        }
-    }
-    let new = Arc::new(P::default());
-    *entry = Arc::clone(&new) as Arc<dyn Place>;
-    new
+    let Some(place) = Arc::get_mut(entry).and_then(|place| (place as &mut dyn Any).downcast_mut::<P>())
+    else {
+        let new = Arc::new(new);
+        *entry = Arc::clone(&new) as Arc<dyn Place>;
+        return new;
+    };
+    *place = new;
+    let same: Arc<dyn Any + Send + Sync> = Arc::<dyn Place>::clone(entry);
+    same.downcast().unwrap_or_else(|_| unreachable!("its type was looked at before"))
 }
 
 /// Leaves nobody behind when its runtime goes away.
@@ -208,7 +209,7 @@ mod tests {
     }
 
     fn entered(patience: &Patience) -> Arc<Sleeper> {
-        patience.enter().unwrap()
+        patience.enter(Sleeper::default).unwrap()
     }
 
     impl Patience {
@@ -259,7 +260,6 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_place_is_another_s_once_nobody_holds_it_and_only_of_its_own_type() {
-        #[derive(Default)]
         struct Other;
         impl Place for Other {
             fn remind(&self) {}
@@ -274,7 +274,7 @@ mod tests {
         let again = entered(&patience);
         assert_eq!((Arc::as_ptr(&again), again.reminded()), (place, 0), "as if it were new");
         drop((second, again));
-        let others = [patience.enter::<Other>().unwrap(), patience.enter::<Other>().unwrap()];
+        let others = [patience.enter(|| Other).unwrap(), patience.enter(|| Other).unwrap()];
         assert_eq!(patience.waiting(), others.len());
     }
 
@@ -296,7 +296,7 @@ mod tests {
         };
         {
             let _within = other.enter();
-            assert!(patience.enter::<Sleeper>().is_none(), "nobody may ever drive the first");
+            assert!(patience.enter(Sleeper::default).is_none(), "nobody may ever drive the first");
         }
         drop(one);
         assert_eq!((sleeper.reminded(), patience.tickers()), (1, 0));
@@ -306,6 +306,6 @@ mod tests {
 
     #[test]
     fn without_a_runtime_everybody_is_sent_away() {
-        assert!(Patience::new().enter::<Sleeper>().is_none());
+        assert!(Patience::new().enter(Sleeper::default).is_none());
     }
 }

@@ -120,13 +120,11 @@ impl Watchable for Activation {
     }
 
     fn watched_by(&self, watcher: Arc<dyn Watcher>) {
-        let mut told = self.told();
-        let Some(reason) = told.reason().cloned() else {
-            told.watchers.insert(watcher.watcher_id(), watcher);
-            return;
-        };
-        drop(told);
-        watcher.control(Control::Terminated(self.notice(reason)));
+        // The lock is free again before anyone is told.
+        let watched = self.told().watched_by(watcher);
+        if let Err(late) = watched {
+            late.watcher.control(Control::Terminated(self.notice(late.reason)));
+        }
     }
 
     fn unwatched_by(&self, watcher: ActorId) {

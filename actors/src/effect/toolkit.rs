@@ -142,8 +142,7 @@ impl<A: Handle<C>, C: Command> Decision<A, C> {
     /// [work limit](crate::Kind::work_limit), then they are aborted. After a panic or a fencing nothing is handled any more.
     pub fn then_spawn<B: Actor>(self, name: impl Into<String>, props: Props<B>) -> Self {
         let spawn = Box::new(move |system: &Arc<_>, path, parent| {
-            let ActorRef { cell } =
-                crate::plain::Shared::launch(system, path, props, Some(parent), |_| Ok(()))?;
+            let ActorRef { cell } = crate::plain::Shared::launch(system, path, props, Some(parent))?;
             Ok(Child { cell: Arc::clone(&cell) as _, typed: cell })
         });
         self.then_do(Deed::Spawn { name: name.into(), spawn })

@@ -79,7 +79,7 @@ impl<M: Send + 'static> ActorRef<M> {
     ) -> Result<R, NoAnswer> {
         let system = &self.cell.system;
         let asked = Asked { recipient: self.path(), system };
-        let (answerer, answer) = answer_within(limit, &system.patience, Some(asked));
+        let (answerer, answer) = answer_within(limit, &system.patience, Some(asked)).await;
         self.converse(question(ReplyTo::new(answerer)), answer, limit).await
     }
 

@@ -119,7 +119,7 @@ impl<A: Actor> ActorContext<A> {
         }
         let system = Arc::clone(&self.cell.system);
         let parent = Arc::clone(&self.cell) as Arc<dyn Watcher>;
-        let child = system.launch(path.clone(), props, Some(parent), |_| Ok(()))?;
+        let child = system.launch(path.clone(), props, Some(parent))?;
         self.rare().children.insert(path, (child.id(), child.any()));
         Ok(child)
     }

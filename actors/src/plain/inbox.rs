@@ -5,12 +5,13 @@
 //! holds more, and has room as soon as one is begun.
 
 use std::collections::VecDeque;
-use std::mem::{swap, take};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::mem::{replace, swap, take};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use super::queue::{Queue, Ticket};
+use super::told::Told;
 use super::{Mailbox, Overflow, Terminated};
 
 /// What goes before all messages, and is never dropped: each sender of these has at most one on the way.
@@ -35,6 +36,8 @@ pub(crate) enum Urgent {
     Control(Control),
     /// Comes once each time it is given, after all control.
     Halt(Halt),
+    /// Goes before all, and stays.
+    Abort,
 }
 
 /// Why a message did not go in.
@@ -51,6 +54,11 @@ pub(crate) struct Batch<M> {
 }
 
 impl<M> Batch<M> {
+    /// A mailbox that has a capacity has one of 32 bits.
+    fn waiting(&self) -> u32 {
+        u32::try_from(self.messages.len()).unwrap_or(u32::MAX)
+    }
+
     pub(crate) const fn new() -> Self {
         Self { messages: VecDeque::new(), took_last: false }
     }
@@ -61,31 +69,50 @@ impl<M> Batch<M> {
     }
 }
 
-// In this order: what senders write and what the actor writes alone lie on different lines of the cache.
+// In this order: what senders look at and what the actor writes alone lie on different lines of the cache, if the place in memory
+// allows it.
 #[repr(C)]
 pub(crate) struct Inbox<M> {
-    lanes: Mutex<Lanes<M>>,
-    settings: Mailbox,
-    /// How many messages the actor has taken and not begun. Only the actor writes it.
-    taken: AtomicUsize,
-    /// Control or a halt waits; changes with the lock held.
+    // These two are the `Mailbox`, which would waste the room of the next three.
+    capacity: u32,
+    overflow: Overflow,
+    /// Of the actor: its parent, or its parent's, is an entity. Stands here because there is room, as `name_hash`.
+    of_entity: bool,
+    /// Control, a halt or an abort waits; changes with the lock held.
     urgent: AtomicBool,
     /// Senders wait for room; changes with the lock held.
     crowded: AtomicBool,
+    lanes: Mutex<Lanes<M>>,
+    /// How many messages the actor has taken and not begun. Only the actor writes it.
+    taken: AtomicU32,
+    name_hash: u32,
 }
 
+#[repr(C)]
 struct Lanes<M> {
-    messages: VecDeque<M>,
     /// What `taken` was when it was last looked at; never less than it is.
-    taken: usize,
-    /// Of the actor, when it sleeps.
-    sleeper: Option<Waker>,
-    /// Messages wake it, not only control.
-    light_sleep: bool,
+    taken: u32,
+    sleep: Sleep,
     halt: Option<Halt>,
     /// No more messages; control still comes in.
     closed: bool,
+    /// Someone wants it gone.
+    aborted: bool,
+    messages: VecDeque<M>,
+    /// Of the actor's task, from when it first waits until it ends.
+    waker: Option<Waker>,
     rare: Option<Box<Rare>>,
+}
+
+/// What wakes the actor.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sleep {
+    /// Nothing has to.
+    Awake,
+    /// Messages do, and what goes before them.
+    Light,
+    /// What goes before messages.
+    Deep,
 }
 
 /// What most mailboxes never have.
@@ -93,30 +120,46 @@ struct Lanes<M> {
 struct Rare {
     control: VecDeque<Control>,
     senders: Queue,
+    /// Most actors are watched by nobody as long as they run.
+    told: Option<Told>,
 }
 
 impl<M> Inbox<M> {
-    pub(crate) const fn new(settings: Mailbox) -> Self {
+    pub(crate) const fn new(settings: Mailbox, of_entity: bool, name_hash: u32) -> Self {
         let lanes = Lanes {
-            messages: VecDeque::new(),
             taken: 0,
-            sleeper: None,
-            light_sleep: false,
+            sleep: Sleep::Awake,
             halt: None,
             closed: false,
+            aborted: false,
+            messages: VecDeque::new(),
+            waker: None,
             rare: None,
         };
         Self {
-            lanes: Mutex::new(lanes),
-            settings,
-            taken: AtomicUsize::new(0),
+            capacity: settings.capacity,
+            overflow: settings.overflow,
+            of_entity,
             urgent: AtomicBool::new(false),
             crowded: AtomicBool::new(false),
+            lanes: Mutex::new(lanes),
+            taken: AtomicU32::new(0),
+            name_hash,
         }
     }
 
-    pub(crate) fn settings(&self) -> &Mailbox {
-        &self.settings
+    pub(crate) const fn settings(&self) -> Mailbox {
+        Mailbox { capacity: self.capacity, overflow: self.overflow }
+    }
+
+    /// Whether an entity is its actor's parent, or its parent's.
+    pub(crate) const fn is_of_entity(&self) -> bool {
+        self.of_entity
+    }
+
+    /// What its actor is found by among those of the system.
+    pub(crate) const fn name_hash(&self) -> u32 {
+        self.name_hash
     }
 
     /// Puts a message in if there is room, and nobody waits for it.
@@ -163,6 +206,24 @@ impl<M> Inbox<M> {
         waiting.into_iter().for_each(Waker::wake);
     }
 
+    /// Has the actor end where it waits.
+    pub(crate) fn abort(&self) {
+        let mut lanes = self.lanes();
+        lanes.aborted = true;
+        self.urgent.store(true, Ordering::Release);
+        // Not only when it sleeps: its code may wait for something.
+        let waker = lanes.waker.clone();
+        drop(lanes);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Looks at who is told of the actor's end, or changes it. `look` drops nothing and calls nobody: a lock is held.
+    pub(crate) fn told<T>(&self, look: impl FnOnce(&mut Told) -> T) -> T {
+        look(self.lanes().rare().told.get_or_insert_default())
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.lanes().closed
     }
@@ -171,18 +232,18 @@ impl<M> Inbox<M> {
     fn has_room(&self, lanes: &mut Lanes<M>) -> bool {
         let held = lanes.rare.as_ref().map_or(0, |rare| rare.senders.held());
         let waiting = lanes.messages.len() + held;
-        let capacity = self.settings.most();
-        if waiting + lanes.taken < capacity {
+        let capacity = self.settings().most();
+        if waiting + (lanes.taken as usize) < capacity {
             return true;
         }
         // Looked at only when it matters: the actor writes it all the time.
         lanes.taken = self.taken.load(Ordering::Acquire);
-        waiting + lanes.taken < capacity
+        waiting + (lanes.taken as usize) < capacity
     }
 
     fn push(&self, mut lanes: MutexGuard<'_, Lanes<M>>, message: M) {
         lanes.messages.push_back(message);
-        if lanes.light_sleep {
+        if lanes.sleep == Sleep::Light {
             wake(lanes);
         }
     }
@@ -201,6 +262,9 @@ impl<M> Inbox<M> {
             return None;
         }
         let mut lanes = self.lanes();
+        if lanes.aborted {
+            return Some(Urgent::Abort);
+        }
         let lanes = &mut *lanes;
         let control = lanes.rare.as_mut().and_then(|rare| rare.control.pop_front()).map(Urgent::Control);
         let next = control.or_else(|| lanes.halt.take().map(Urgent::Halt));
@@ -221,19 +285,19 @@ impl<M> Inbox<M> {
                 return message;
             }
             swap(&mut lanes.messages, &mut batch.messages);
-            lanes.taken = batch.messages.len();
+            lanes.taken = batch.waiting();
             // Before the lock is free: nobody may believe that those are gone which have moved.
             self.taken.store(lanes.taken, Ordering::Relaxed);
         }
         let message = batch.messages.pop_front();
-        self.taken.store(batch.messages.len(), Ordering::Release);
+        self.taken.store(batch.waiting(), Ordering::Release);
         message
     }
 
     /// Lets in the senders that wait, as many as there is room for. The actor calls it whenever it gives its thread away: as long
     /// as it does not, it begins one message after the other, and nobody can tell when there was room first.
     pub(crate) fn let_in(&self) {
-        if self.settings.overflow() != Overflow::Wait {
+        if self.overflow != Overflow::Wait {
             return;
         }
         // Either this sees that senders wait, or they have seen the messages that were begun.
@@ -254,7 +318,7 @@ impl<M> Inbox<M> {
     }
 
     /// Sleeps unless there is something to do: messages only if it heeds them now. Memory of a burst is given back.
-    pub(crate) fn sleep(&self, batch: &mut Batch<M>, heeds_messages: bool, cx: &Context<'_>) -> Poll<()> {
+    pub(crate) fn sleep(&self, batch: &mut Batch<M>, heeds_messages: bool, waker: &Waker) -> Poll<()> {
         let mut lanes = self.lanes();
         if self.crowded.load(Ordering::Relaxed) {
             drop(lanes);
@@ -269,39 +333,52 @@ impl<M> Inbox<M> {
                 *buffer = VecDeque::new();
             }
         }
-        lanes.light_sleep = heeds_messages;
-        match &mut lanes.sleeper {
-            Some(sleeper) => sleeper.clone_from(cx.waker()),
-            None => lanes.sleeper = Some(cx.waker().clone()),
-        }
+        lanes.wake_with(waker);
+        lanes.sleep = if heeds_messages { Sleep::Light } else { Sleep::Deep };
         Poll::Pending
+    }
+
+    /// The actor's code waits for something: from now on it can be woken. `false`: someone wants it gone.
+    pub(crate) fn stay(&self, waker: &Waker) -> bool {
+        let mut lanes = self.lanes();
+        lanes.wake_with(waker);
+        !lanes.aborted
     }
 
     /// Closes for good, and gives what is left.
     pub(crate) fn close(&self, batch: &mut Batch<M>) -> VecDeque<M> {
         self.halt(Halt::Now);
         let mut lanes = self.lanes();
-        if let Some(rare) = &mut lanes.rare {
-            rare.control.clear();
-        }
+        let control = lanes.rare.as_mut().map(|rare| take(&mut rare.control));
+        // The memory of the task is not kept by those who keep a reference.
+        let waker = lanes.waker.take();
         let mut left = take(&mut batch.messages);
         left.append(&mut lanes.messages);
+        drop(lanes);
+        drop((control, waker));
         left
     }
 }
 
 /// Wakes the actor if it sleeps.
 fn wake<M>(mut lanes: MutexGuard<'_, Lanes<M>>) {
-    let sleeper = lanes.sleeper.take();
-    lanes.light_sleep = false;
-    // Without the lock: the actor will want it.
-    drop(lanes);
-    if let Some(sleeper) = sleeper {
-        sleeper.wake();
+    if replace(&mut lanes.sleep, Sleep::Awake) == Sleep::Awake {
+        return;
+    }
+    // With the lock held: a reference to the task less to be counted, and hardly anybody wants the lock meanwhile.
+    if let Some(waker) = &lanes.waker {
+        waker.wake_by_ref();
     }
 }
 
 impl<M> Lanes<M> {
+    /// A task has one waker as long as it lives.
+    fn wake_with(&mut self, waker: &Waker) {
+        if self.waker.is_none() {
+            self.waker = Some(waker.clone());
+        }
+    }
+
     fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }
@@ -369,25 +446,39 @@ const KEPT: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
     use std::iter::from_fn;
+    use std::sync::Arc;
+    use std::task::Wake;
 
     use futures::FutureExt;
 
     use super::*;
     use crate::plain::{ActorId, ActorPath, TerminationReason};
 
+    fn inbox<M>(settings: Mailbox) -> Inbox<M> {
+        Inbox::new(settings, false, 0)
+    }
+
+    #[derive(Default)]
+    struct Woken(AtomicU32);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     fn next<M>(inbox: &Inbox<M>) -> Option<M> {
         inbox.begin_next(&mut Batch::new())
     }
 
     fn sleeps<M>(inbox: &Inbox<M>, batch: &mut Batch<M>) -> bool {
-        poll_fn(|cx| inbox.sleep(batch, true, cx)).now_or_never().is_none()
+        inbox.sleep(batch, true, Waker::noop()).is_pending()
     }
 
     #[test]
     fn a_full_mailbox_says_so_and_has_room_again_after_a_message_was_taken() {
-        let inbox = Inbox::new(Mailbox::bounded(1));
+        let inbox = inbox(Mailbox::bounded(1));
         assert!(inbox.offer(1).is_ok());
         assert!(matches!(inbox.offer(2), Err(Refusal::Full(2))));
         assert_eq!(next(&inbox), Some(1));
@@ -396,7 +487,7 @@ mod tests {
 
     #[test]
     fn what_was_taken_and_not_begun_takes_room() {
-        let (inbox, mut batch) = (Inbox::new(Mailbox::bounded(3)), Batch::new());
+        let (inbox, mut batch) = (inbox(Mailbox::bounded(3)), Batch::new());
         for n in 0..3 {
             assert!(inbox.offer(n).is_ok());
         }
@@ -411,7 +502,7 @@ mod tests {
 
     #[test]
     fn an_unbounded_mailbox_takes_all_and_gives_memory_back() {
-        let (inbox, mut batch) = (Inbox::new(Mailbox::unbounded()), Batch::new());
+        let (inbox, mut batch) = (inbox(Mailbox::unbounded()), Batch::new());
         for _ in 0..2 {
             for n in 0..10_000 {
                 assert!(inbox.offer(n).is_ok());
@@ -424,7 +515,7 @@ mod tests {
 
     #[test]
     fn control_goes_into_a_full_and_into_a_closed_mailbox() {
-        let inbox = Inbox::new(Mailbox::bounded(1));
+        let inbox = inbox(Mailbox::bounded(1));
         assert!(inbox.offer(1).is_ok());
         let path = ActorPath::root("s");
         let gone = Terminated { path, id: ActorId(1), reason: TerminationReason::Stopped };
@@ -440,8 +531,46 @@ mod tests {
     }
 
     #[test]
+    fn a_message_wakes_who_sleeps_lightly_and_control_who_sleeps_at_all() {
+        let (inbox, mut batch) = (inbox(Mailbox::default()), Batch::new());
+        let woken = Arc::new(Woken::default());
+        let wakes = || woken.0.load(Ordering::Relaxed);
+        let waker = Waker::from(Arc::clone(&woken));
+        assert!(inbox.offer(1).is_ok());
+        assert_eq!(wakes(), 0, "it is awake");
+        assert!(inbox.sleep(&mut batch, true, &waker).is_ready(), "a message waits");
+        assert!(inbox.sleep(&mut batch, false, &waker).is_pending());
+        assert!(inbox.offer(2).is_ok());
+        assert_eq!(wakes(), 0);
+        inbox.halt(Halt::Drain);
+        inbox.halt(Halt::Now);
+        assert_eq!(wakes(), 1, "once is enough");
+        assert!(inbox.sleep(&mut batch, false, &waker).is_ready(), "a halt waits");
+        assert!(inbox.next_urgent().is_some());
+        assert_eq!(inbox.close(&mut batch), [1, 2]);
+        drop(waker);
+        assert_eq!(Arc::strong_count(&woken), 1, "what was closed keeps no task");
+    }
+
+    #[test]
+    fn an_abort_wakes_whatever_the_actor_does_and_goes_before_all() {
+        let inbox = inbox::<()>(Mailbox::default());
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        assert!(inbox.stay(&waker));
+        inbox.halt(Halt::Now);
+        inbox.abort();
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1, "it was awake, maybe in its code");
+        for _ in 0..2 {
+            assert!(matches!(inbox.next_urgent(), Some(Urgent::Abort)));
+            assert!(!inbox.stay(&waker));
+        }
+        assert!(inbox.sleep(&mut Batch::new(), true, &waker).is_ready(), "it does not sleep any more");
+    }
+
+    #[test]
     fn to_stop_now_is_stronger_than_to_drain() {
-        let inbox = Inbox::<()>::new(Mailbox::default());
+        let inbox = inbox::<()>(Mailbox::default());
         inbox.halt(Halt::Now);
         inbox.halt(Halt::Drain);
         assert!(matches!(inbox.next_urgent(), Some(Urgent::Halt(Halt::Now))));
@@ -450,7 +579,7 @@ mod tests {
 
     #[test]
     fn senders_that_wait_are_let_in_in_their_order_when_the_actor_gives_its_thread_away() {
-        let (inbox, mut batch) = (Inbox::new(Mailbox::bounded(2).on_overflow(Overflow::Wait)), Batch::new());
+        let (inbox, mut batch) = (inbox(Mailbox::bounded(2).on_overflow(Overflow::Wait)), Batch::new());
         assert!(inbox.offer(1).is_ok() && inbox.offer(2).is_ok());
         let mut senders: Vec<_> = (3..6).map(|n| Box::pin(inbox.wait_for_room(n))).collect();
         let mut poll = |n: usize| senders[n].as_mut().now_or_never().map(|let_in| let_in.is_ok());
@@ -469,7 +598,7 @@ mod tests {
 
     #[test]
     fn a_sender_that_gives_up_leaves_its_place_to_the_next() {
-        let inbox = Inbox::new(Mailbox::bounded(1).on_overflow(Overflow::Wait));
+        let inbox = inbox(Mailbox::bounded(1).on_overflow(Overflow::Wait));
         assert!(inbox.offer(1).is_ok());
         let [mut first, mut second] = [2, 3].map(|n| Box::pin(inbox.wait_for_room(n)));
         assert!(first.as_mut().now_or_never().is_none() && second.as_mut().now_or_never().is_none());
@@ -482,7 +611,7 @@ mod tests {
 
     #[test]
     fn senders_that_wait_learn_of_the_end() {
-        let inbox = Inbox::new(Mailbox::bounded(1).on_overflow(Overflow::Wait));
+        let inbox = inbox(Mailbox::bounded(1).on_overflow(Overflow::Wait));
         assert!(inbox.offer(1).is_ok());
         let mut sender = Box::pin(inbox.wait_for_room(2));
         assert!(sender.as_mut().now_or_never().is_none());

@@ -4,8 +4,8 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mailbox {
     /// Of an unbounded one the greatest number.
-    capacity: usize,
-    overflow: Overflow,
+    pub(super) capacity: u32,
+    pub(super) overflow: Overflow,
 }
 
 /// What happens to a message that meets a full mailbox.
@@ -29,12 +29,14 @@ impl Default for Mailbox {
 }
 
 impl Mailbox {
-    /// At most so many messages wait (at least one).
+    /// At most so many messages wait (at least one, and at most 4,294,967,294).
     pub const fn bounded(capacity: usize) -> Self {
+        const MOST: usize = u32::MAX as usize - 1;
         let capacity = match capacity {
             0 => 1,
-            usize::MAX => usize::MAX - 1,
-            other => other,
+            #[expect(clippy::cast_possible_truncation, reason = "it is at most what fits")]
+            1..=MOST => capacity as u32,
+            _ => u32::MAX - 1,
         };
         Self { capacity, overflow: Overflow::Refuse }
     }
@@ -42,7 +44,7 @@ impl Mailbox {
     /// As many messages wait as memory holds. A sender that is faster than the actor ends the process: take this only where
     /// something else bounds the senders.
     pub const fn unbounded() -> Self {
-        Self { capacity: usize::MAX, overflow: Overflow::Refuse }
+        Self { capacity: u32::MAX, overflow: Overflow::Refuse }
     }
 
     /// What happens to a message that meets a full mailbox; default: refuse.
@@ -54,12 +56,15 @@ impl Mailbox {
 
     /// How many messages may wait; `None`: unbounded.
     pub const fn capacity(&self) -> Option<usize> {
-        if self.capacity == usize::MAX { None } else { Some(self.capacity) }
+        if self.capacity == u32::MAX { None } else { Some(self.capacity as usize) }
     }
 
     /// How many messages may wait; of an unbounded one the greatest number.
     pub(crate) const fn most(&self) -> usize {
-        self.capacity
+        match self.capacity() {
+            Some(capacity) => capacity,
+            None => usize::MAX,
+        }
     }
 
     /// What happens to a message that meets a full mailbox.

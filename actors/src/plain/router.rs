@@ -108,7 +108,7 @@ impl<M: Send + 'static> Router<M> {
         limit: Duration,
     ) -> Result<R, NoAnswer> {
         let asked = Asked { recipient: &self.inner.path, system: &self.inner.system };
-        let (answerer, answer) = answer_within(limit, &self.inner.system.patience, Some(asked));
+        let (answerer, answer) = answer_within(limit, &self.inner.system.patience, Some(asked)).await;
         let question = question(ReplyTo::new(answerer));
         match self.choose(&question) {
             Some(routee) => routee.converse(question, answer, limit).await,

@@ -42,13 +42,12 @@ pub(crate) struct Shared {
     /// Those that run below entities, and stop with them.
     of_entities: AtomicUsize,
     none_runs: Notify,
-    chance: RandomState,
+    hasher: RandomState,
 }
 
 struct Top {
-    /// With the hash of their paths: an actor lies somewhere else in memory.
-    actors: HashTable<(u64, Arc<dyn AnyCell>)>,
-    hasher: RandomState,
+    /// By their paths. The hash of each stands in the actor, where it costs nothing.
+    actors: HashTable<Arc<dyn AnyCell>>,
     stopping: bool,
 }
 
@@ -64,15 +63,11 @@ impl ActorSystem {
                 patience: Patience::new(),
                 root: ActorPath::root(name),
                 dead_letters: DeadLetterOffice::new(),
-                top: Mutex::new(Top {
-                    actors: HashTable::new(),
-                    hasher: RandomState::new(),
-                    stopping: false,
-                }),
+                top: Mutex::new(Top { actors: HashTable::new(), stopping: false }),
                 running: AtomicUsize::new(0),
                 of_entities: AtomicUsize::new(0),
                 none_runs: Notify::new(),
-                chance: RandomState::new(),
+                hasher: RandomState::new(),
             }),
         }
     }
@@ -83,7 +78,7 @@ impl ActorSystem {
     /// [`SpawnError`] when an actor has the name, the name blurs paths, the system is stopping, or no tokio runtime is there.
     pub fn spawn<A: Actor>(&self, name: &str, props: Props<A>) -> Result<ActorRef<A::Message>, SpawnError> {
         let path = self.shared.root.child(name)?;
-        self.shared.launch(path, props, None, |cell| self.shared.top().insert(cell, &self.shared.root))
+        self.shared.launch(path, props, None)
     }
 
     /// Spawns so many top-level actors of one kind, to put behind a [router](Group::round_robin): `name-1`, `name-2`…
@@ -150,7 +145,7 @@ impl ActorSystem {
         let actors: Vec<_> = {
             let mut top = self.shared.top();
             top.stopping = true;
-            top.actors.iter().map(|(_, actor)| Arc::clone(actor)).collect()
+            top.actors.iter().cloned().collect()
         };
         for actor in &actors {
             actor.halt(Halt::Drain);
@@ -205,7 +200,7 @@ impl Shared {
 
     /// From 0.0 to 1.0.
     pub(crate) fn chance(&self, id: ActorId, now: tokio::time::Instant) -> f64 {
-        let bits = u32::try_from(self.chance.hash_one((id, now)) >> 32).unwrap_or_default();
+        let bits = u32::try_from(self.hasher.hash_one((id, now)) >> 32).unwrap_or_default();
         f64::from(bits) / f64::from(u32::MAX)
     }
 
@@ -227,33 +222,42 @@ impl Shared {
         self.dead_letters.take(recipient, message, reason, &self.metrics, &self.events);
     }
 
-    /// Makes an actor, registers it, and lets it run.
+    /// Makes an actor and lets it run; one without a parent is registered before.
     pub(crate) fn launch<A: Actor>(
         self: &Arc<Self>,
         path: ActorPath,
         props: Props<A>,
         parent: Option<Arc<dyn Watcher>>,
-        register: impl FnOnce(Arc<dyn AnyCell>) -> Result<(), SpawnError>,
     ) -> Result<ActorRef<A::Message>, SpawnError> {
         let runtime = Handle::try_current().map_err(|_| SpawnError::NoRuntime)?;
         let of_entity = parent.as_ref().is_some_and(|parent| parent.is_of_entity());
-        let cell = Arc::new(Cell::new(path, props.plan.mailbox, Arc::clone(self), of_entity));
+        // Outside of the lock.
+        let name_hash = if parent.is_none() { self.name_hash(&path) } else { 0 };
+        let cell = Arc::new(Cell::new(path, props.plan.mailbox, Arc::clone(self), of_entity, name_hash));
         // Before others can find it: a shutdown waits for it from then on.
         self.running(of_entity).fetch_add(1, Ordering::Relaxed);
-        if let Err(refused) = register(Arc::clone(&cell) as Arc<dyn AnyCell>) {
+        if parent.is_none()
+            && let Err(refused) = self.top().insert(Arc::clone(&cell) as Arc<dyn AnyCell>, &self.root)
+        {
             self.runs_no_longer(of_entity);
             return Err(refused);
         }
         self.metrics.spawned.increment(1);
         self.metrics.running_actors.increment(1.0);
         let runner = Runner::new(Arc::clone(&cell), props, parent);
-        cell.set_task(runtime.spawn(runner.run()).abort_handle());
+        runtime.spawn(runner.run());
         Ok(ActorRef { cell })
     }
 
     /// Frees the name of a top-level actor.
     pub(crate) fn forget(&self, id: ActorId, path: &ActorPath) {
-        self.top().remove(id, path);
+        let forgotten = self.top().remove(id, self.name_hash(path));
+        drop(forgotten);
+    }
+
+    /// Half of a hash: more than tables have places.
+    fn name_hash(&self, path: &ActorPath) -> u32 {
+        u32::try_from(self.hasher.hash_one(path) >> 32).unwrap_or_default()
     }
 
     pub(crate) fn runs_no_longer(&self, of_entity: bool) {
@@ -287,21 +291,23 @@ impl Top {
         if self.stopping {
             return Err(SpawnError::Stopping { parent: root.clone() });
         }
-        let hash = self.hasher.hash_one(actor.path());
-        let same = |(_, other): &(u64, Arc<dyn AnyCell>)| other.path() == actor.path();
-        match self.actors.entry(hash, same, |(hash, _)| *hash) {
+        let hash = |actor: &Arc<dyn AnyCell>| spread(actor.name_hash());
+        match self.actors.entry(hash(&actor), |other| other.path() == actor.path(), hash) {
             Entry::Occupied(_) => Err(SpawnError::NameTaken { path: actor.path().clone() }),
             Entry::Vacant(free) => {
-                free.insert((hash, actor));
+                free.insert(actor);
                 Ok(())
             }
         }
     }
 
-    fn remove(&mut self, id: ActorId, path: &ActorPath) {
-        let hash = self.hasher.hash_one(path);
-        if let Ok(entry) = self.actors.find_entry(hash, |(_, actor)| actor.id() == id) {
-            entry.remove();
-        }
+    fn remove(&mut self, id: ActorId, name_hash: u32) -> Option<Arc<dyn AnyCell>> {
+        let entry = self.actors.find_entry(spread(name_hash), |actor| actor.id() == id).ok()?;
+        Some(entry.remove().0)
     }
+}
+
+/// The table looks at the lowest bits and at the highest.
+fn spread(name_hash: u32) -> u64 {
+    u64::from(name_hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }

@@ -24,6 +24,12 @@ pub(crate) struct Mourners {
     waiting: Arc<Notify>,
 }
 
+/// Who began to watch after the end.
+pub(crate) struct TooLate {
+    pub(crate) watcher: Arc<dyn Watcher>,
+    pub(crate) reason: TerminationReason,
+}
+
 impl Told {
     /// From now on, who begins to watch is told at once.
     pub(crate) fn terminate(&mut self, reason: TerminationReason) -> Mourners {
@@ -31,8 +37,15 @@ impl Told {
         Mourners { watchers: std::mem::take(&mut self.watchers), waiting: Arc::clone(&self.waiting) }
     }
 
-    pub(crate) fn reason(&self) -> Option<&TerminationReason> {
-        self.gone.as_ref()
+    /// Has this one told; what it gives is dropped when no lock is held. `Err`: the end has come, and it is to be told now.
+    pub(crate) fn watched_by(
+        &mut self,
+        watcher: Arc<dyn Watcher>,
+    ) -> Result<Option<Arc<dyn Watcher>>, TooLate> {
+        match &self.gone {
+            Some(reason) => Err(TooLate { watcher, reason: reason.clone() }),
+            None => Ok(self.watchers.insert(watcher.watcher_id(), watcher)),
+        }
     }
 
     /// Why it has terminated, or what to wait for until it has.
