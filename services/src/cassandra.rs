@@ -27,7 +27,7 @@ pub struct Installation {
 impl Installation {
     /// Finds a JDK, and the jars where an earlier run has put them.
     pub fn find() -> Option<Self> {
-        let jars = jars().ok()?;
+        let jars = jars();
         Some(Self { java: java().ok()?, jars: jars.join(COMPLETE).exists().then_some(jars)? })
     }
 
@@ -40,7 +40,7 @@ impl Installation {
             return Ok(found);
         }
         java()?;
-        let jars = jars()?;
+        let jars = jars();
         let parent = jars.parent().context("the cache has no folder")?;
         fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
         eprintln!("  … fetching Apache Cassandra {}", version());
@@ -308,11 +308,11 @@ fn java() -> Result<PathBuf> {
     Ok(java)
 }
 
-fn jars() -> Result<PathBuf> {
+fn jars() -> PathBuf {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    let cache = cache.or_else(home).context("neither XDG_CACHE_HOME nor HOME is set")?;
-    Ok(cache.join("annals-cassandra").join(format!("lib-{}", version())))
+    let cache = cache.or_else(home).unwrap_or_else(std::env::temp_dir);
+    cache.join("annals-cassandra").join(format!("lib-{}", version()))
 }
 
 /// What the project file for Maven says.
