@@ -192,8 +192,8 @@ impl Inner {
         }
     }
 
-    /// The last revision, and what there is of the keys that are changed and of their guards. The revision is read first: whatever is
-    /// newer than it makes the condition fail.
+    /// The last revision, and what there is of the keys that are changed and of their guards. The revision is read first, and serially: all
+    /// that belongs to it is at a quorum then, and whatever is newer makes the condition fail.
     async fn view(&self, changes: &[RecordChange]) -> Result<(Option<u64>, Known), JournalError> {
         let last = self.last_revision().await?;
         let guards = changes.iter().filter_map(|change| change.guard.as_ref().map(|(guard, _)| guard));

@@ -199,7 +199,7 @@ impl Statements {
             listed: make
                 .repeatable("SELECT key, revision, value FROM KS.records WHERE journal = ? AND key >= ? LIMIT ?")
                 .await?,
-            last: make.repeatable("SELECT DISTINCT journal, last FROM KS.records WHERE journal = ?").await?,
+            last: make.serial("SELECT DISTINCT journal, last FROM KS.records WHERE journal = ?").await?,
             first_change: make
                 .conditional("UPDATE KS.records SET last = ? WHERE journal = ? IF last = null")
                 .await?,
