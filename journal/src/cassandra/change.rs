@@ -122,8 +122,9 @@ async fn replace(
         let added = new.tags.iter().filter(|tag| !old.envelope.tags.contains(tag));
         let labels = added.map(|tag| (Lane::Tag(tag.clone()), label(id, bucket, seq_nr, stored.offset)));
         inner.store_intents(labels.collect()).await?;
+        let encoded = new.encode();
         let mut values = vec![
-            Value::Bytes(new.encode()),
+            Value::Bytes(encoded.clone()),
             Value::Texts(new.tags.iter().map(|tag| tag.as_str().to_owned()).collect()),
         ];
         values.extend(inner.bucket_key(id, bucket));
@@ -131,8 +132,10 @@ async fn replace(
         if inner.raise(id, &state, major, vec![(&inner.statements.replace_event, values)]).await? {
             return Ok(true);
         }
-        // Only this change raises the floor to its ticket: somebody else finished it.
-        if inner.state(id, bucket, Look::Settled).await?.floor == Some(major) {
+        // It was refused, and is there: somebody else finished it.
+        let floor = inner.state(id, bucket, Look::Settled).await?.floor;
+        let now = inner.stored(id, bucket, seq_nr, seq_nr, 1).await?;
+        if floor == Some(major) && now.iter().any(|row| row.bytes == encoded) {
             let reason = "a replacement was refused, and seems to be made".into();
             return Err(JournalError::Unknown { reason, source: None });
         }

@@ -186,8 +186,8 @@ impl Run {
                 Ok(false) => {
                     self.not_stored = not_stored;
                     self.reload(inner).await;
-                    // Only this write raises the floor to its ticket: somebody else finished it.
-                    if self.state.as_ref().is_some_and(|state| state.floor == Some(ticket.major)) {
+                    // It was refused, and is there: somebody else finished it.
+                    if self.state.as_ref() == Some(next) {
                         let reason = "a write was refused, and seems to be stored".into();
                         self.fail(&JournalError::Unknown { reason, source: None });
                     }
