@@ -63,6 +63,11 @@ pub(crate) struct Work<E> {
 
 pub(crate) struct Advance {
     pub(crate) slices: SliceRange,
+    /// What is stored, to be compared with; records have a revision for that.
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgres")),
+        allow(dead_code, reason = "read where the offset is moved in a transaction")
+    )]
     pub(crate) from: Progress,
     pub(crate) to: Progress,
     pub(crate) letter: Option<DeadLetter>,
