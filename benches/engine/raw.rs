@@ -124,6 +124,6 @@ const SCHEMA: &str = "
     CREATE TABLE IF NOT EXISTS heads (pid INTEGER PRIMARY KEY, head INTEGER, epoch INTEGER);
 ";
 /// As the writer of Annals has it.
-const CACHE_KIB: i64 = 16 * 1024;
+const CACHE_KIB: i64 = 4 * 1024;
 /// As [`annals_journal::sqlite::Options`] has it.
 const CHECKPOINT_PAGES: i64 = 4_000;
