@@ -83,6 +83,7 @@ fn every_setting_that_can_be_chosen_for_a_kind_or_a_node_is_on_the_page() {
             "NodeBuilder",
             &[
                 "journal",
+                "open_journal",
                 "stores",
                 "kind",
                 "system",

@@ -29,6 +29,6 @@ async fn a_node_that_is_killed_under_load_loses_nothing_acknowledged() {
         node.kill().unwrap();
         assert_eq!(node.start(settings).unwrap(), address, "it comes back where it was");
     };
-    killed::survives_kills(backend.clone(), restart, || node.log()).await;
+    killed::survives_kills(backend.clone(), children::budget() / 4, restart, || node.log()).await;
     backend.keyspace().close().await;
 }

@@ -26,6 +26,6 @@ async fn a_server_that_is_killed_under_load_loses_nothing_acknowledged() {
         server.kill().unwrap();
         assert_eq!(server.start(&settings).unwrap(), url, "it comes back where it was");
     };
-    killed::survives_kills(backend.clone(), restart, || server.log()).await;
+    killed::survives_kills(backend.clone(), children::budget() / 4, restart, || server.log()).await;
     backend.database().close().await;
 }

@@ -12,7 +12,7 @@ use annals_journal::{
 };
 use futures::TryStreamExt as _;
 
-use crate::children::{Dice, budget, seed};
+use crate::children::{Dice, seed};
 use crate::support::{append, id, token};
 
 const WRITERS: u64 = 6;
@@ -102,9 +102,14 @@ async fn read_on(journal: &dyn Journal, mark: &mut Offset, heads: &mut HashMap<P
 /// Owners append and a reader reads while a server is killed again and again; nothing that was acknowledged may be missing, or read
 /// twice or out of order.
 ///
-/// `restart` kills the server and starts it where it was; `log` is what the server says.
-pub(crate) async fn survives_kills(backend: Arc<dyn Journal>, restart: impl Fn(), log: impl Fn() -> String) {
-    let (seed, ends) = (seed(), Instant::now() + budget() / 4);
+/// `restart` kills the server and starts it where it was; `log` is what the server says. It takes so long, and three kills at least.
+pub(crate) async fn survives_kills(
+    backend: Arc<dyn Journal>,
+    time: Duration,
+    restart: impl Fn(),
+    log: impl Fn() -> String,
+) {
+    let (seed, ends) = (seed(), Instant::now() + time);
     println!("seed {seed}");
     let mut dice = Dice::new(seed);
     let journal = GroupCommit::new(backend.clone(), GroupCommitSettings::default());
