@@ -54,6 +54,8 @@ pub use cluster_state::{ClusterId, ClusterState, Known, Update};
 mod seen;
 pub use seen::Seen;
 
+pub mod discovery;
+
 mod assessment;
 mod detector;
 pub mod downing;
