@@ -27,8 +27,10 @@ pub use connections::Connection;
 
 mod change;
 mod failure;
+mod held_up;
 pub use failure::{read_failure, write_failure};
 mod lineage;
+mod notifier;
 mod pages;
 mod records;
 mod replay;

@@ -33,8 +33,8 @@ use crate::{
 /// # }).unwrap();
 /// ```
 ///
-/// A live reader is woken by the commits of its own process ([`Journal::commits`]); for those of others it looks from time to time, see
-/// [`Query::look_every`].
+/// A live reader is woken by the commits of its own process, in PostgreSQL by those of all ([`Journal::commits`]); for those of others it looks from
+/// time to time, see [`Query::look_every`].
 #[derive(Debug, Clone)]
 #[must_use = "nothing is read before `current`, `live` or `pages`"]
 pub struct Query {

@@ -21,6 +21,7 @@
 //! | `annals_journal_erased` | counter | entries | not stored: the id was erased |
 //! | `annals_journal_replayed_events` | counter | events | given by replays |
 //! | `annals_journal_deletions` | counter | calls | deletions that were acknowledged |
+//! | `annals_journal_readers_held_seconds` | gauge | seconds | for how long readers have been held up by transactions that are open on the PostgreSQL server; 0: they are not |
 //! | `annals_keys_refusals` | counter | looks | newer master keys that cannot be used: those from before stay in use |
 //! | `annals_keys_rewrapped` | counter | keys | data keys that a rotation in this process rewrapped |
 //! | `annals_keys_resealed` | counter | events, snapshots | those that a rekeying or an encrypting in this process sealed |
@@ -65,6 +66,8 @@ pub const ERASED: &str = "annals_journal_erased";
 pub const REPLAYED_EVENTS: &str = "annals_journal_replayed_events";
 /// Deletions that were acknowledged.
 pub const DELETIONS: &str = "annals_journal_deletions";
+/// For how long readers have been held up by transactions that are open on the PostgreSQL server, in seconds.
+pub const READERS_HELD_SECONDS: &str = "annals_journal_readers_held_seconds";
 /// Looks at newer master keys that cannot be used.
 pub const KEY_REFUSALS: &str = "annals_keys_refusals";
 /// Data keys that a rotation rewrapped.

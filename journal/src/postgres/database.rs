@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgRow};
 use sqlx::query::Query;
@@ -7,9 +7,11 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Postgres};
 
 use super::connections::{Connection, Connections};
 use super::failure::{read_failure, was_ended};
+use super::held_up::HeldUp;
+use super::notifier::{Notifier, Owned};
 use super::open_error::Place;
 use super::{OpenError, Options, Schema, schema};
-use crate::{CommitSignal, JournalError};
+use crate::{CommitListener, CommitSignal, JournalError};
 
 /// A schema on a PostgreSQL server, and the connections to it. A clone is another handle.
 #[derive(Clone)]
@@ -24,8 +26,15 @@ struct Inner {
     read_only: bool,
     writers: Arc<Connections>,
     readers: Arc<Connections>,
-    /// Given after each commit of this process with events in it.
+    /// Given after each commit with events in it, of this process.
+    given: CommitSignal,
+    /// The same, of all processes: for readers.
     commits: CommitSignal,
+    notifier: Notifier,
+    /// `None` within: there was no runtime.
+    notifies: OnceLock<Option<Owned>>,
+    listens: OnceLock<Option<Owned>>,
+    held_up: HeldUp,
 }
 
 impl Database {
@@ -77,8 +86,22 @@ impl Database {
             Arc::new(Connections::new(connect, setup, most, options.acquire_timeout))
         };
         let (writers, readers) = (pool(options.writers), pool(options.readers));
-        let commits = CommitSignal::default();
-        Ok(Self { inner: Arc::new(Inner { connect, options, server, read_only, writers, readers, commits }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                notifier: Notifier::new(connect.clone(), &options.schema),
+                connect,
+                options,
+                server,
+                read_only,
+                writers,
+                readers,
+                given: CommitSignal::default(),
+                commits: CommitSignal::default(),
+                notifies: OnceLock::new(),
+                listens: OnceLock::new(),
+                held_up: HeldUp::default(),
+            }),
+        })
     }
 
     /// Brings a component's tables to its newest version, in one transaction; of several processes that do so at once one does it.
@@ -97,9 +120,23 @@ impl Database {
         }
     }
 
-    /// What tells of commits with events in them.
-    pub(super) fn commits(&self) -> &CommitSignal {
-        &self.inner.commits
+    /// Events were committed: wakes readers, here and in other processes.
+    pub(super) fn committed(&self) {
+        let Inner { given, commits, notifier, notifies, .. } = &*self.inner;
+        notifies.get_or_init(|| notifier.notify(given.listen()));
+        given.give();
+        commits.give();
+    }
+
+    /// Hears of commits with events in them, of all processes.
+    pub(super) fn listen(&self) -> CommitListener {
+        let Inner { commits, notifier, listens, .. } = &*self.inner;
+        listens.get_or_init(|| notifier.listen(commits.clone()));
+        commits.listen()
+    }
+
+    pub(super) fn held_up(&self) -> &HeldUp {
+        &self.inner.held_up
     }
 
     /// A connection for statements that write.
@@ -146,6 +183,11 @@ impl Database {
 
     /// Closes the connections; whoever asks afterwards is told so.
     pub async fn close(&self) {
+        [&self.inner.notifies, &self.inner.listens]
+            .into_iter()
+            .filter_map(OnceLock::get)
+            .flatten()
+            .for_each(Owned::end);
         self.inner.writers.close().await;
         self.inner.readers.close().await;
     }

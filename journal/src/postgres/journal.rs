@@ -126,7 +126,7 @@ impl Journal for PostgresJournal {
     }
 
     fn commits(&self) -> Option<CommitListener> {
-        Some(self.database.commits().listen())
+        Some(self.database.listen())
     }
 
     fn commit_path(&self) -> Option<CommitPath> {

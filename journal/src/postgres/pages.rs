@@ -6,7 +6,7 @@ use sqlx::postgres::PgRow;
 use tokio::time::sleep;
 
 use super::failure::read_failure;
-use super::{Database, row, statements};
+use super::{Database, held_up, row, statements};
 use crate::envelope::Sequence;
 use crate::{JournalError, Offset, Page, PageItem, PersistenceId, SeqNr, SliceRange, StoredEvent, Tag};
 
@@ -52,6 +52,7 @@ pub(super) async fn page(
             check_offset(database, after, &look).await?;
         }
         let complete = *target.get_or_insert(look.newest) <= look.settled || look.items.len() == limit;
+        held_up::note(database, complete).await;
         if complete || began.elapsed() + pause > patience {
             let complete_to = match look.items.last() {
                 Some(last) if look.items.len() == limit => last.offset(),

@@ -23,7 +23,7 @@ pub(super) async fn write(database: &Database, writes: Vec<EncodedWrite>) -> Vec
             Ok(Judged::Rows(rows)) => {
                 // Of claims, too: who looks for nothing loses little.
                 if rows.iter().any(|judged| judged.passed) {
-                    database.commits().give();
+                    database.committed();
                 }
                 for judged in rows {
                     runs.judged(&round[judged.run], judged.head, judged.passed);
