@@ -17,7 +17,8 @@ pub struct Options {
     pub busy_timeout: Duration,
     /// The most reads at a time. Default: 4.
     pub readers: usize,
-    /// Pages (of 4 KiB) in the write-ahead log from which on they are copied into the file. Default: 4,000 (16 MiB).
+    /// Pages (of 4 KiB) in the write-ahead log from which on they are copied into the file; four times as many while commits take 4 ms and
+    /// more. Default: 4,000 (16 MiB).
     pub checkpoint_pages: u32,
 }
 

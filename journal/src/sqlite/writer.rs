@@ -121,11 +121,18 @@ impl Writer {
         Ok(())
     }
 
+    /// From how many pages on the write-ahead log is copied. On a slow disk a checkpoint costs three fsyncs beside the copying, and the longer
+    /// the log, the more often a page is in it that is copied once.
+    fn longest_log(&self) -> u32 {
+        let times = if self.pace.is_slow() { SLOW_TIMES } else { 1 };
+        self.options.checkpoint_pages.saturating_mul(times)
+    }
+
     /// Whether the write-ahead log has become so long that it is to be copied into the file.
     pub(super) fn is_checkpoint_due(&mut self) -> bool {
         let State::Healthy(conn, _) = &self.connection else { return false };
         match checkpoint(conn, "PRAGMA wal_checkpoint(NOOP)") {
-            Ok(found) => found.pages >= self.options.checkpoint_pages,
+            Ok(found) => found.pages >= self.longest_log(),
             Err(error) => {
                 self.checkpoint_failed(error);
                 false
@@ -206,6 +213,8 @@ fn checkpoint(conn: &Connection, pragma: &str) -> rusqlite::Result<Checkpoint> {
         .query_row((), |row| Ok(Checkpoint { pages: u32::try_from(row.get::<_, i64>(1)?).unwrap_or(0) }))
 }
 
+/// How many times its usual length the write-ahead log becomes while commits are slow: 64 MiB by default.
+const SLOW_TIMES: u32 = 4;
 /// How many times its usual length the write-ahead log may reach before writers wait for readers.
 const PATIENCE: u32 = 8;
 const RESTART_WAIT: Duration = Duration::from_millis(100);
@@ -271,6 +280,24 @@ mod tests {
         let State::Healthy(conn, _) = &setup.writer.connection else { panic!("nothing failed") };
         let wait: i64 = conn.query_row("PRAGMA busy_timeout", (), |row| row.get(0)).unwrap();
         assert_eq!(wait, 600_000);
+    }
+
+    #[test]
+    fn while_commits_are_slow_the_log_becomes_four_times_as_long() {
+        let mut setup = setup();
+        setup.writer.options.checkpoint_pages = 2;
+        for n in 0..3 {
+            setup.insert(&format!("note {n}")).unwrap();
+        }
+        setup.writer.pace = Pace::default();
+        assert!(setup.writer.is_checkpoint_due());
+        (0..4).for_each(|_| setup.writer.pace.observe(Duration::from_secs(1)));
+        assert!(!setup.writer.is_checkpoint_due());
+        for n in 3..10 {
+            setup.insert(&format!("note {n}")).unwrap();
+        }
+        (0..4).for_each(|_| setup.writer.pace.observe(Duration::from_secs(1)));
+        assert!(setup.writer.is_checkpoint_due());
     }
 
     #[test]
