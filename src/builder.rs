@@ -14,6 +14,8 @@ use {
 };
 
 use crate::keys::{Keys, OpenKeys};
+#[cfg(feature = "shutdown")]
+use crate::shutdown::{CoordinatedShutdown, TooLate, limited, take_part};
 
 /// The door: `Annals::builder("bank").journal("sqlite://bank.db").entity::<Account>().start().await`.
 #[derive(Debug)]
@@ -22,7 +24,13 @@ pub struct Annals;
 impl Annals {
     /// Begins to wire a node with this name, which stands in its logs.
     pub fn builder(name: impl Into<String>) -> Builder {
-        Builder { journal: Choice::None, node: Node::builder(name), keys: Keys::default() }
+        Builder {
+            journal: Choice::None,
+            node: Node::builder(name),
+            keys: Keys::default(),
+            #[cfg(feature = "shutdown")]
+            shutdown: None,
+        }
     }
 }
 
@@ -32,6 +40,8 @@ pub struct Builder {
     journal: Choice,
     node: NodeBuilder,
     keys: Keys,
+    #[cfg(feature = "shutdown")]
+    shutdown: Option<CoordinatedShutdown>,
 }
 
 enum Choice {
@@ -156,6 +166,17 @@ impl Builder {
         self
     }
 
+    /// Has the node stop with the process, [in the phases](crate::shutdown) of a coordinated shutdown. A node that cannot go on begins it, with
+    /// [`Reason::Incompatible`](crate::shutdown::Reason::Incompatible).
+    ///
+    /// [`Builder::actors_stop_within`] and [`Builder::entities_stop_within`] become nine tenths of the deadlines of their phases, if they are
+    /// longer.
+    #[cfg(feature = "shutdown")]
+    pub fn shutdown(mut self, shutdown: &CoordinatedShutdown) -> Self {
+        self.shutdown = Some(shutdown.clone());
+        self
+    }
+
     /// How large a commit may become.
     pub fn group_commit(mut self, settings: GroupCommitSettings) -> Self {
         self.node = self.node.group_commit(settings);
@@ -196,6 +217,10 @@ impl Builder {
     /// # Errors
     /// [`StartError`] says what is wrong and what to do.
     pub async fn start(self) -> Result<Node, StartError> {
+        #[cfg(feature = "shutdown")]
+        let node = self.shutdown.iter().fold(self.node, limited);
+        #[cfg(not(feature = "shutdown"))]
+        let node = self.node;
         let (stores, opened) = match self.journal {
             Choice::None => return Err(StartError::NoJournal),
             Choice::Stores(stores) => (stores, None),
@@ -206,13 +231,21 @@ impl Builder {
             Choice::Open(opened) => (beside(&opened).await?, Some(opened)),
         };
         let mut closes = Closes { opened, keys: OpenKeys::default() };
-        match start(self.node, self.keys, stores, &mut closes).await {
-            Ok(node) => Ok(node),
+        let node = match start(node, self.keys, stores, &mut closes).await {
+            Ok(node) => node,
             Err(error) => {
                 closes.close().await;
-                Err(error)
+                return Err(error);
             }
+        };
+        #[cfg(feature = "shutdown")]
+        if let Some(shutdown) = self.shutdown
+            && let Err(late) = take_part(&node, &shutdown)
+        {
+            node.shutdown().await;
+            return Err(StartError::ShuttingDown(late));
         }
+        Ok(node)
     }
 }
 
@@ -276,6 +309,10 @@ pub enum StartError {
     /// The snapshot store beside it could not be opened.
     #[error(transparent)]
     Snapshots(#[from] OpenStoreError),
+    /// The process shuts down already, and is beyond a phase in which the node would have had to stop.
+    #[cfg(feature = "shutdown")]
+    #[error("the node was stopped as soon as it had started: the process shuts down")]
+    ShuttingDown(#[source] TooLate),
     /// Keys were given, and this build cannot seal.
     #[cfg(not(feature = "encryption"))]
     #[error("keys were given, and this build has not the feature \"encryption\" of annals")]

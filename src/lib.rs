@@ -11,6 +11,7 @@
 //! | [`snapshot`] | snapshot stores, policies, retention |
 //! | [`migrations`] | events and commands as bytes: schemas, adapters, the derive macros |
 //! | [`projections`] | views of events, exactly once in SQLite and PostgreSQL |
+//! | [`shutdown`] (feature) | the order in which a process stops: phases with deadlines, signals, a report |
 //! | `testing` (feature) | the test kit: given / when / then, replays of journals, properties, running nodes |
 
 pub use annals_actors as actors;
@@ -23,6 +24,8 @@ pub use annals_snapshot as snapshot;
 
 mod builder;
 mod keys;
+#[cfg(feature = "shutdown")]
+pub mod shutdown;
 pub use builder::{Annals, Builder, StartError};
 
 /// What an aggregate and its callers need.
@@ -78,6 +81,9 @@ struct Snapshots;
 #[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../docs/projections.md")]
 struct Projections;
+#[cfg(all(doctest, feature = "shutdown"))]
+#[doc = include_str!("../docs/shutdown.md")]
+struct Shutdown;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/errors.md")]
 struct Errors;

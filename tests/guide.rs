@@ -10,6 +10,7 @@ use annals::actors::plain::{Actor, ActorContext, BoxError, Mailbox, Props};
 use annals::journal::GroupCommitSettings;
 use annals::journal::sqlite::{Durability, Options};
 use annals::prelude::*;
+use annals::shutdown::{Phase, ShutdownSettings};
 use serde::{Deserialize, Serialize};
 
 #[derive(Default, Serialize, Deserialize)]
@@ -91,6 +92,7 @@ fn every_setting_that_can_be_chosen_for_a_kind_or_a_node_is_on_the_page() {
                 "keys",
                 "master_keys",
                 "refuse_plaintext",
+                "shutdown",
             ],
         ),
     ];
@@ -116,6 +118,7 @@ fn settings() -> BTreeMap<&'static str, String> {
     let node = format!("{:?}", Node::builder("node"));
     let props = Props::new(Plain::default);
     let commits = GroupCommitSettings::default();
+    let shutdown = ShutdownSettings::default();
     let options = Options::default();
     let (events, bytes) = field(&kind, "max_pending").trim_matches(['(', ')']).split_once(", ").unwrap();
     BTreeMap::from([
@@ -173,6 +176,16 @@ fn settings() -> BTreeMap<&'static str, String> {
         (
             function!("NodeBuilder::allow_unreadable", |node: NodeBuilder| node.allow_unreadable("a.b")),
             "–".to_owned(),
+        ),
+        (
+            function!("ShutdownSettings::within", ShutdownSettings::within),
+            seconds(
+                field(&format!(" {shutdown:?}"), "grace").trim_start_matches("Some(").trim_end_matches(')'),
+            ),
+        ),
+        (
+            function!("ShutdownSettings::deadline", ShutdownSettings::deadline),
+            seconds(&format!("{:?}", shutdown.deadline_of(Phase::Drain))),
         ),
         (
             function!("Mailbox::bounded", Mailbox::bounded),

@@ -23,7 +23,7 @@ pub use entity_ref::{Ask, EntityRef};
 mod kind;
 pub use kind::Kind;
 mod node;
-pub use node::{Node, NodeBuilder, StartError, Stores, WrittenForm};
+pub use node::{Node, NodeBuilder, StartError, StopStage, Stores, WrittenForm};
 mod services;
 pub use services::ServiceNeeds;
 mod requests;

@@ -1,6 +1,8 @@
 mod builder;
+mod stop_stage;
 
 pub use builder::{NodeBuilder, StartError};
+pub use stop_stage::StopStage;
 
 use std::any::{Any, TypeId};
 use std::collections::{BTreeMap, HashMap};
@@ -13,7 +15,7 @@ use annals_journal::{Epoch, GroupCommit, Journal, Manifest, PersistenceId, Recor
 use annals_migrations::{EventAdapter, Form, Permission, UnreadableStored, Written, WrittenForms};
 use annals_snapshot::{SnapshotKeeper, SnapshotStore};
 use futures::future::BoxFuture;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -80,6 +82,9 @@ pub(crate) struct Shared {
     commits: GroupCommit,
     /// Someone has begun to stop the node.
     stopping: AtomicBool,
+    /// How far it shall stop, and how far it has.
+    stop_goal: watch::Sender<Option<StopStage>>,
+    stop_reached: watch::Sender<Option<StopStage>>,
     stopped: CancellationToken,
     /// Why it could not go on.
     unreadable: OnceLock<UnreadableStored>,
@@ -187,8 +192,22 @@ impl Node {
     /// # Cancel safety
     /// Stopping goes on when the future is dropped; call again to wait.
     pub async fn shutdown(&self) {
-        self.shared.begin_to_stop();
-        self.shared.stopped.cancelled().await;
+        self.stop_through(StopStage::Closed).await;
+    }
+
+    /// Stops as [`Node::shutdown`] does, up to a stage and no further, for whoever stops more than this node in an order of its own. What
+    /// comes before is done first. Ask for [`StopStage::Closed`] in the end.
+    ///
+    /// # Cancel safety
+    /// Stopping goes on when the future is dropped; call again to wait.
+    pub async fn stop_through(&self, stage: StopStage) {
+        self.shared.begin_to_stop(stage);
+        let mut reached = self.shared.stop_reached.subscribe();
+        tokio::select! {
+            _ = reached.wait_for(|reached| *reached >= Some(stage)) => {}
+            // Whatever happened on the way.
+            () = self.shared.stopped.cancelled() => {}
+        }
     }
 
     /// Waits until the node has stopped, by [`Node::shutdown`] or because it could not go on.
@@ -240,12 +259,24 @@ impl Shared {
         self.refuses_commands.load(Ordering::Relaxed)
     }
 
-    fn begin_to_stop(self: &Arc<Self>) {
+    fn begin_to_stop(self: &Arc<Self>, stage: StopStage) {
+        self.stop_goal.send_if_modified(|goal| {
+            let further = *goal < Some(stage);
+            *goal = (*goal).max(Some(stage));
+            further
+        });
         if !self.stopping.swap(true, Ordering::SeqCst) {
             // In a task of its own, so that the order holds when nobody waits any more. The guard tells who does, whatever happens.
             let (shared, done) = (Arc::clone(self), self.stopped.clone().drop_guard());
             tokio::spawn(async move {
-                shared.shutdown().await;
+                let mut goal = shared.stop_goal.subscribe();
+                for stage in StopStage::ALL {
+                    // The sender is in `shared`.
+                    let _ = goal.wait_for(|goal| *goal >= Some(stage)).await;
+                    shared.stop(stage).await;
+                    shared.stop_reached.send_replace(Some(stage));
+                }
+                tracing::info!(node = shared.name, "node stopped");
                 drop(done);
             });
         }
@@ -256,27 +287,36 @@ impl Shared {
         // A second reason adds nothing.
         let _ = self.unreadable.set(unreadable);
         self.refuse_commands();
-        self.begin_to_stop();
+        self.begin_to_stop(StopStage::Closed);
     }
 
-    async fn shutdown(&self) {
-        if let Err(late) = self.system.shutdown(self.actors_stop_within).await {
-            tracing::warn!(node = self.name, %late, "plain actors did not stop in time: the node stops without them");
+    async fn stop(&self, stage: StopStage) {
+        match stage {
+            StopStage::Actors => {
+                if let Err(late) = self.system.shutdown(self.actors_stop_within).await {
+                    tracing::warn!(node = self.name, %late, "plain actors did not stop in time: the node stops without them");
+                }
+            }
+            StopStage::Entities => {
+                self.refuse_commands();
+                self.tasks.close();
+                self.tasks.wait().await;
+            }
+            StopStage::Flushed => self.commits.shutdown().await,
+            StopStage::Left => {
+                if timeout(CLOSE_LIMIT, self.clearance.leave()).await.is_err() {
+                    tracing::warn!(node = self.name, limit = ?CLOSE_LIMIT, "the journal did not remove the node's registration in time: others count it until its lease ends");
+                }
+            }
+            StopStage::Closed => {
+                let after_stop = self.after_stop.lock().unwrap_or_else(PoisonError::into_inner).take();
+                if let Some(after_stop) = after_stop
+                    && timeout(CLOSE_LIMIT, after_stop).await.is_err()
+                {
+                    tracing::warn!(node = self.name, limit = ?CLOSE_LIMIT, "the stores were not closed in time: they are left as by a crash");
+                }
+            }
         }
-        self.refuse_commands();
-        self.tasks.close();
-        self.tasks.wait().await;
-        self.commits.shutdown().await;
-        if timeout(CLOSE_LIMIT, self.clearance.leave()).await.is_err() {
-            tracing::warn!(node = self.name, limit = ?CLOSE_LIMIT, "the journal did not remove the node's registration in time: others count it until its lease ends");
-        }
-        let after_stop = self.after_stop.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(after_stop) = after_stop
-            && timeout(CLOSE_LIMIT, after_stop).await.is_err()
-        {
-            tracing::warn!(node = self.name, limit = ?CLOSE_LIMIT, "the stores were not closed in time: they are left as by a crash");
-        }
-        tracing::info!(node = self.name, "node stopped");
     }
 
     /// Answers a command that was certainly not carried out. When nobody waits for the answer, it is a dead letter.

@@ -9,7 +9,9 @@
 //! - Downing: [`downing`] decides which side of a split goes on, by default the larger one.
 //! - Forming: the same list of contact points on all nodes makes one cluster ([`FormingSettings`]).
 //!
-//! What is not here: sockets, TLS, discovery, coordinated shutdown.
+//! - [`shutdown`] (feature): the order in which a process stops, member of a cluster or not.
+//!
+//! What is not here: sockets, TLS, discovery.
 //!
 //! ```
 //! use annals_cluster::{Action, Event, FormingSettings, Identity, Incarnation, Input, Moment, Node, NodeAddress, Settings};
@@ -60,6 +62,11 @@ mod assessment;
 mod detector;
 pub mod downing;
 mod tombstones;
+
+#[cfg(feature = "shutdown")]
+pub mod shutdown;
+#[cfg(feature = "shutdown")]
+pub mod telemetry;
 
 mod fingerprint;
 mod moment;

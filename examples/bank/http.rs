@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use annals::journal::{Journal as _, ReplayRange};
 use annals::prelude::*;
+use annals::shutdown::CoordinatedShutdown;
 use axum::body::Body;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{StatusCode, header};
@@ -25,7 +26,12 @@ use crate::transfers::Transfers;
 use crate::views::{self as views_http, Views};
 
 /// The routes of the service.
-pub(crate) fn routes(node: Node, transfers: Transfers, views: Option<Views>) -> Router {
+pub(crate) fn routes(
+    node: Node,
+    transfers: Transfers,
+    views: Option<Views>,
+    shutdown: CoordinatedShutdown,
+) -> Router {
     let in_flight = Arc::new(Semaphore::new(IN_FLIGHT));
     Router::new()
         .route("/accounts/{id}/deposit", post(deposit))
@@ -43,6 +49,7 @@ pub(crate) fn routes(node: Node, transfers: Transfers, views: Option<Views>) -> 
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(Extension(transfers))
         .layer(Extension(views))
+        .layer(Extension(shutdown))
         .with_state(node)
 }
 
@@ -85,8 +92,14 @@ async fn events(State(node): State<Node>, id: AccountId) -> Result<Response, Pro
 
 const LINES_A_CHUNK: usize = 128;
 
-/// 200 when the journal answers.
-async fn healthz(State(node): State<Node>) -> Result<&'static str, Problem> {
+/// 200 when the journal answers, until the bank stops.
+async fn healthz(
+    State(node): State<Node>,
+    Extension(shutdown): Extension<CoordinatedShutdown>,
+) -> Result<&'static str, Problem> {
+    if let Some(reason) = shutdown.reason() {
+        return Err(Problem::try_later(format!("the bank stops: {reason}")));
+    }
     match tokio::time::timeout(HEALTH_PATIENCE, node.journal().persistence_ids(None, 1)).await {
         Ok(Ok(_)) => Ok("ok\n"),
         Ok(Err(error)) => Err(Problem::try_later(error)),

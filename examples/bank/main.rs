@@ -56,18 +56,20 @@ mod transfers;
 mod transit;
 mod views;
 
+use std::convert::Infallible;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use annals::prelude::*;
+use annals::shutdown::{CoordinatedShutdown, Phase, Reason, ShutdownSettings};
 use anyhow::Context as _;
+use axum::Router;
 use axum::serve::ListenerExt;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::time::Instant;
+use tokio::time::timeout;
 use tracing_subscriber::EnvFilter;
 
 use account::Account;
@@ -118,8 +120,8 @@ struct Options {
     /// so that the client hears of that.
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 8_000)]
     answer_within_ms: u64,
-    /// How long stopping may take, in milliseconds; then the bank breaks off, which is as good as a crash: every answered change is there.
-    /// Less than the supervisor's patience (30 s in Kubernetes).
+    /// How long stopping may take, in milliseconds: each phase has its share, and what is not done then is broken off, which is as good as a
+    /// crash: every answered change is there. Less than the supervisor's patience (30 s in Kubernetes).
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 25_000)]
     stop_within_ms: u64,
     /// How log lines on standard error look; RUST_LOG chooses which (default: info).
@@ -140,20 +142,18 @@ Example:
   curl localhost:8080/accounts/alice
   bank migrate rewrite --journal sqlite://bank.db --to older.schemas.lock
 
-SIGTERM or Ctrl-C stops it: it answers what it has begun, then exits with 0.";
+SIGTERM or Ctrl-C stops it: it answers what it has begun, then exits with 0; with 1 when something did not finish, which its log names.
+The second one ends it at once, with 143 or 130.";
 
 fn main() -> ExitCode {
     let Arguments { command, options } = Arguments::parse();
     init_logs(options.log);
     let done = match command {
         None => run(&options),
-        Some(Command::Migrate(what)) => match migrate(what) {
-            Ok(code) => return code,
-            Err(error) => Err(error),
-        },
+        Some(Command::Migrate(what)) => migrate(what),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -180,8 +180,9 @@ fn init_logs(format: LogFormat) {
 }
 
 #[tokio::main]
-async fn run(options: &Options) -> anyhow::Result<()> {
-    let mut terminated = Terminated::listen()?;
+async fn run(options: &Options) -> anyhow::Result<ExitCode> {
+    let settings = ShutdownSettings::within(Duration::from_millis(options.stop_within_ms));
+    let shutdown = CoordinatedShutdown::start(settings)?;
     let transfers = Transfers::new(Duration::from_millis(options.transfer_timeout_ms));
     let cannot = "the bank cannot start; see --journal and --keys";
     let journal = annals::journal::open(&options.journal).await.context(cannot)?;
@@ -192,68 +193,62 @@ async fn run(options: &Options) -> anyhow::Result<()> {
         .entity::<Account>()
         .kind(Kind::<Transfer>::new().service(transfers.clone()))
         .ask_timeout(Duration::from_millis(options.answer_within_ms))
+        .shutdown(&shutdown)
         .start()
         .await
         .context(cannot)?;
     let has_views = options.keys.is_empty() || options.clear_views;
     let views = if has_views { Views::start(&node, &journal)? } else { None };
     transfers.resume(&node).await.context("transfers under way could not be found; see --journal")?;
+    // They end, or are left for the next start, when the entities refuse commands.
+    let under_way = transfers.clone();
+    shutdown.register(Phase::Passivate, "transfers", async move {
+        under_way.ended().await;
+        Ok::<_, Infallible>(())
+    })?;
     let listener = TcpListener::bind(&options.listen).await.with_context(|| {
         format!("cannot listen on {}; choose another address with --listen", options.listen)
     })?;
     // For whoever chose port 0; nobody has to read it.
     let _ = writeln!(std::io::stdout(), "listening on http://{}", listener.local_addr()?);
 
-    let stop_within = Duration::from_millis(options.stop_within_ms);
+    serve(listener, http::routes(node, transfers, views, shutdown.clone()), &shutdown)?;
+    Ok(ExitCode::from(shutdown.ended().await.exit_code()))
+}
+
+/// Answers requests until the bank stops: then no new connections, and answers to what has begun.
+fn serve(listener: TcpListener, routes: Router, shutdown: &CoordinatedShutdown) -> anyhow::Result<()> {
     let (stop, stopped) = oneshot::channel::<()>();
     let listener = listener.tap_io(|connection| {
         // Answers are small and complete: waiting for more to send would only delay them.
         let _ = connection.set_nodelay(true);
     });
-    let server = axum::serve(listener, http::routes(node.clone(), transfers.clone(), views))
-        .with_graceful_shutdown(async {
-            let _ = stopped.await;
-        });
-    let mut server = tokio::spawn(server.into_future());
-    tokio::select! {
-        ended = &mut server => ended.context("the HTTP server died")?.context("the HTTP server failed")?,
-        stopped = node.stopped() => stopped.context("the bank was away for too long")?,
-        () = terminated.wait() => {}
-    }
-    tracing::info!("stopping: no new connections, answering what has begun");
-    drop(stop);
-    let latest = Instant::now() + stop_within;
-    if !server.is_finished() && tokio::time::timeout(stop_within / 2, &mut server).await.is_err() {
-        tracing::warn!(patience = ?stop_within / 2, "breaking off clients that did not finish");
-        server.abort();
-    }
-    tokio::time::timeout_at(latest, node.shutdown()).await.with_context(|| {
-        format!("the journal did not take what was left within {stop_within:?}; see --stop-within-ms")
-    })?;
-    if tokio::time::timeout_at(latest, transfers.ended()).await.is_err() {
-        tracing::warn!("transfers are still under way; the next start goes on with them");
-    }
-    tracing::info!("stopped");
-    Ok(())
-}
-
-/// SIGTERM and Ctrl-C.
-struct Terminated {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Terminated {
-    fn listen() -> anyhow::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
-    }
-
-    async fn wait(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+    let server = axum::serve(listener, routes).with_graceful_shutdown(async {
+        let _ = stopped.await;
+    });
+    let begins = shutdown.clone();
+    let mut server = tokio::spawn(async move {
+        if let Err(error) = server.await {
+            begins.begin(Reason::Failed(format!("the HTTP server failed: {error}")));
         }
-    }
+    });
+    shutdown.register(Phase::StopAccepting, "http", async {
+        drop(stop);
+        Ok::<_, Infallible>(())
+    })?;
+    let patience = shutdown.settings().deadline_of(Phase::Drain).mul_f64(0.9);
+    shutdown.register(Phase::Drain, "http", async move {
+        match timeout(patience, &mut server).await {
+            Ok(served) => served.context("the HTTP server died"),
+            // A client that is slow, or does not read, is no reason to end otherwise.
+            Err(_) => {
+                tracing::warn!(?patience, "breaking off clients that did not finish");
+                server.abort();
+                Ok(())
+            }
+        }
+    })?;
+    Ok(())
 }
 
 #[cfg(all(test, feature = "testing"))]

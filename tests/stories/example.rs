@@ -92,7 +92,7 @@ impl Bank {
             .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
             .arg(example("bank"))
             .args(["--listen", "127.0.0.1:0"])
-            .args(PATIENT)
+            .args(if flags.contains(&PATIENT[2]) { &PATIENT[..2] } else { &PATIENT })
             .args(flags)
             .args(keys(file))
             .stdout(Stdio::piped())
@@ -120,6 +120,12 @@ impl Bank {
         let mut prlimit = Command::new("prlimit");
         prlimit.args(["--pid", &self.process.id().to_string(), &format!("--fsize={bytes}:")]);
         assert!(prlimit.status().unwrap().success(), "{prlimit:?} failed; it is part of util-linux");
+    }
+
+    /// Waits until the process ends by itself; its exit code and its log.
+    pub(crate) fn ends(mut self) -> (Option<i32>, String) {
+        let status = self.process.wait().unwrap();
+        (status.code(), fs::read_to_string(&self.log).unwrap())
     }
 
     /// Waits until the process ends by itself, with 0 after a SIGTERM; its log says why when it does not.

@@ -23,6 +23,7 @@ mod reminders_kill;
 mod rewriting_kill;
 mod rollback;
 mod rollout;
+mod shutdown;
 mod signup_kill;
 mod snapshots;
 mod stored;

@@ -16,7 +16,7 @@ use annals_migrations::{
 };
 use annals_snapshot::SnapshotKeeper;
 use futures::future::BoxFuture;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -159,6 +159,14 @@ impl NodeBuilder {
         self
     }
 
+    /// Makes the two times before as long as these at most, for whoever stops the node within deadlines of its own.
+    #[must_use]
+    pub fn stop_within_at_most(mut self, actors: Duration, entities: Duration) -> Self {
+        self.actors_stop_within = self.actors_stop_within.min(actors);
+        self.entities_stop_within = self.entities_stop_within.min(entities);
+        self
+    }
+
     /// Has something done when [`Node::shutdown`] has stopped all else, such as closing the stores; for at most 10 s, after which the log has a
     /// warning. It is never polled before, nor when the node is only dropped.
     #[must_use]
@@ -285,6 +293,8 @@ impl NodeBuilder {
             after_stop: Mutex::new(self.after_stop),
             commits,
             stopping: AtomicBool::new(false),
+            stop_goal: watch::Sender::new(None),
+            stop_reached: watch::Sender::new(None),
             stopped: CancellationToken::new(),
             unreadable: OnceLock::new(),
             name: self.name,
