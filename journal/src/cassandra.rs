@@ -23,6 +23,8 @@ pub use journal::CassandraJournal;
 mod address;
 mod buckets;
 mod change;
+#[cfg(test)]
+mod claimed;
 mod clock;
 mod failure;
 mod gate;

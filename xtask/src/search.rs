@@ -43,6 +43,11 @@ pub(crate) const ALL: &[Search] = &[
         test: "a_node_that_is_killed_under_load_loses_nothing_acknowledged",
     },
     Search {
+        name: "journal: owners of Cassandra's ids without conditional writes, on three simulated replicas",
+        file: "journal/src/cassandra/claimed/simulator.rs",
+        test: "every_quorum_has_all_that_was_exposed",
+    },
+    Search {
         name: "journal: power cuts that keep only what was fsynced",
         file: "journal/tests/power_loss.rs",
         test: "every_answered_event_survives_a_power_cut",
