@@ -21,6 +21,7 @@ mod by_task;
 mod by_thread;
 mod commit;
 mod committer;
+mod crowd;
 mod queue;
 mod sent;
 mod waiting;
@@ -48,9 +49,12 @@ use crate::{
 /// A journal around a journal that turns the writes of many callers into few commits, and records the journal's
 /// [metrics](crate::telemetry).
 ///
-/// What arrives while a commit is on its way forms the next one. Writes are committed in the order in which the futures
+/// What arrives while a commit is on its way forms the next one. Writes of one id are committed in the order in which the futures
 /// of [`Journal::write`] are first polled; one call's list is never divided over two commits, unless the backend makes several at a time and the
 /// list has ids of more than one. Reads and deletions pass through.
+///
+/// An id that most of the waiting entries are of has no more of them in a commit than all others together, or 64: who has one
+/// command in flight does not wait for hundreds of a busy one.
 ///
 /// Once an entry is not stored (also when its outcome is unknown), every entry of the same id and token that waits in the
 /// queue at that moment is answered alike without being sent. So a writer may have several appends under way, each

@@ -92,6 +92,55 @@ async fn a_list_larger_than_a_batch_goes_whole() {
 }
 
 #[tokio::test]
+async fn a_busy_id_has_no_more_of_a_commit_than_all_others_together() {
+    let (gate, journal) = gated(GroupCommitSettings::default());
+    let mut first = appending(&journal, "first");
+    assert!(first.as_mut().now_or_never().is_none());
+    gate.gate.arrived().await;
+    let busy = id("busy");
+    let one = |expected| journal.write_one(write(&busy, token(1, 1), expected, 1)).boxed();
+    let mut calls: Vec<_> = (0..200).map(one).collect();
+    calls.extend((0..100).map(|n| appending(&journal, &format!("e{n}"))));
+    let mut calls = join_all(calls).boxed();
+    assert!(calls.as_mut().now_or_never().is_none());
+    gate.gate.let_pass(3);
+    assert!(first.await.is_ok());
+    assert!(calls.await.iter().all(Result::is_ok));
+    assert_eq!(gate.journal.commits(), [1, 200, 100]);
+}
+
+#[tokio::test]
+async fn a_busy_id_that_is_alone_is_not_held_back() {
+    let (gate, journal) = gated(GroupCommitSettings::default());
+    let busy = id("busy");
+    let calls = (0..300).map(|expected| journal.write_one(write(&busy, token(1, 1), expected, 1)).boxed());
+    let mut calls = join_all(calls).boxed();
+    assert!(calls.as_mut().now_or_never().is_none());
+    gate.gate.let_pass(2);
+    assert!(calls.await.iter().all(Result::is_ok));
+    assert_eq!(gate.journal.commits(), [1, 299]);
+}
+
+#[tokio::test]
+async fn nothing_overtakes_a_list_that_stays_behind_with_a_busy_id() {
+    let (gate, journal) = gated(GroupCommitSettings::default());
+    let mut first = appending(&journal, "first");
+    assert!(first.as_mut().now_or_never().is_none());
+    gate.gate.arrived().await;
+    let (busy, a) = (id("busy"), id("a"));
+    let one = |id: &_, expected| write(id, token(1, 1), expected, 1);
+    let mut lists: Vec<_> = (0..100).map(|expected| vec![one(&busy, expected)]).collect();
+    lists.push(vec![one(&busy, 100), one(&a, 0)]);
+    lists.push(vec![one(&a, 1)]);
+    let mut calls = join_all(lists.into_iter().map(|list| journal.write(list))).boxed();
+    assert!(calls.as_mut().now_or_never().is_none());
+    gate.gate.let_pass(3);
+    assert!(first.await.is_ok());
+    assert!(calls.await.iter().flatten().all(Result::is_ok));
+    assert_eq!(gate.journal.commits(), [1, 64, 39]);
+}
+
+#[tokio::test]
 async fn after_a_failed_append_the_queued_ones_of_that_token_are_never_sent() {
     let (gate, journal) = gated(GroupCommitSettings::default());
     let a = id("a");

@@ -3,6 +3,7 @@ use std::collections::VecDeque;
 use tokio::sync::oneshot;
 
 use super::GroupCommitSettings;
+use super::crowd::{ALWAYS_LET_IN, Crowd, Turn};
 use super::sent::{Answers, Entry};
 use crate::{JournalError, NotStored};
 
@@ -58,23 +59,40 @@ impl<E: Entry> Waiting<E> {
         (Call { writes, refused: Vec::new(), bytes, answer: sender }, answer)
     }
 
-    /// Takes the calls of the next commit, of which `sent` entries and bytes are on their way already.
+    /// Takes the calls of the next commit, of which `sent` entries and bytes are on their way already: in their order, but for those
+    /// of a [`Crowd`] that stay behind.
     pub(super) fn take(&mut self, settings: &GroupCommitSettings, sent: (usize, usize)) -> Vec<Call<E>> {
         let (mut entries, mut bytes) = sent;
+        let mut crowd = self.crowd();
+        let mut stay = Vec::new();
         let mut batch = Vec::with_capacity(self.calls.len().min(settings.max_entries));
-        while let Some((_, slot)) = self.calls.front() {
-            if let Some(call) = slot {
-                entries += call.writes.len();
-                bytes += call.bytes;
-                let is_first = entries == call.writes.len();
-                if !is_first && (entries > settings.max_entries || bytes > settings.max_bytes) {
-                    break;
-                }
+        while let Some((number, slot)) = self.calls.pop_front() {
+            let Some(call) = slot else { continue };
+            let turn = crowd.as_mut().map_or(Turn::Now, |crowd| crowd.turn(&call.writes));
+            let (with_it, bytes_with_it) = (entries + call.writes.len(), bytes + call.bytes);
+            let is_full =
+                entries > 0 && (with_it > settings.max_entries || bytes_with_it > settings.max_bytes);
+            if turn == Turn::Now && !is_full {
+                (entries, bytes) = (with_it, bytes_with_it);
+                batch.push(call);
+                continue;
             }
-            batch.extend(self.calls.pop_front().and_then(|(_, slot)| slot));
+            stay.push((number, Some(call)));
+            if turn != Turn::Later {
+                break;
+            }
+        }
+        for call in stay.into_iter().rev() {
+            self.calls.push_front(call);
         }
         self.entries -= batch.iter().map(|call: &Call<E>| call.writes.len()).sum::<usize>();
         batch
+    }
+
+    fn crowd(&self) -> Option<Crowd> {
+        let calls = self.calls.iter().filter_map(|(_, call)| call.as_ref());
+        let ids = calls.flat_map(|call| call.writes.iter().map(Entry::persistence_id));
+        if self.entries > ALWAYS_LET_IN { Crowd::among(ids) } else { None }
     }
 
     /// Takes out what must be answered like an entry that was not stored; calls of which nothing is left come back.
