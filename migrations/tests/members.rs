@@ -203,3 +203,50 @@ async fn a_rewrite_lowers_the_mark_when_nobody_may_write_above_it() {
     let older = enter(&records, build("old", 1..=1)).await.unwrap();
     older.leave().await.unwrap();
 }
+
+/// Of three at once: the first has swept when the second lets the form be, somebody stores it again, and the third begins to remove it.
+#[tokio::test]
+async fn a_rewrite_does_not_end_the_mark_of_another_one() {
+    let records = Arc::new(Clocked::default());
+    let mut newer = enter(&records, build("new", 1..=2)).await.unwrap();
+    newer.clear("account", &moved(2)).await.unwrap();
+    newer.leave().await.unwrap();
+    let mut rewrites = Vec::new();
+    for name in ["first", "second", "third"] {
+        let announcement = Announcement::new(name);
+        rewrites.push(
+            Member::enter(records.clone(), WriterId::random(), announcement, LEASE, BTreeSet::new())
+                .await
+                .unwrap(),
+        );
+    }
+    let [first, second, third] = &mut rewrites[..] else { panic!("there are three") };
+    first.begin_leaving(&[moved(2)]).await.unwrap();
+    second.begin_leaving(&[moved(2)]).await.unwrap();
+
+    // One that gives up lets the others go on.
+    second.give_up_leaving(&[moved(2)]).await.unwrap();
+    let mut newer = enter(&records, build("new", 1..=2)).await.unwrap();
+    assert!(newer.clear("account", &moved(2)).await.unwrap_err().to_string().contains("a rewrite"));
+
+    second.cancel_leaving(&[moved(2)]).await.unwrap();
+    newer.clear("account", &moved(2)).await.unwrap();
+    newer.leave().await.unwrap();
+    third.begin_leaving(&[moved(2)]).await.unwrap();
+    first.end_leaving(&[moved(2)]).await.unwrap();
+    assert_eq!(stored(&records).await, [2], "what was stored since the first has looked");
+    third.end_leaving(&[moved(2)]).await.unwrap();
+    assert_eq!(stored(&records).await, [0; 0]);
+
+    // The mark of one that is gone does not stay.
+    let mut newer = enter(&records, build("new", 1..=2)).await.unwrap();
+    newer.clear("account", &moved(2)).await.unwrap();
+    newer.leave().await.unwrap();
+    first.begin_leaving(&[moved(2)]).await.unwrap();
+    records.pass(2 * LEASE.as_secs());
+    third.renew().await.unwrap();
+    third.begin_leaving(&[moved(2)]).await.unwrap();
+    third.give_up_leaving(&[moved(2)]).await.unwrap();
+    let mut newer = enter(&records, build("new", 1..=2)).await.unwrap();
+    newer.clear("account", &moved(2)).await.unwrap();
+}

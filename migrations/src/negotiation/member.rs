@@ -114,7 +114,8 @@ impl Member {
         self.judge(outcome, forms.first())
     }
 
-    /// Says that none of the forms is stored any more: after a rewrite that has seen the whole journal.
+    /// Says that none of the forms is stored any more: after a rewrite that has seen the whole journal. One whose mark somebody has ended
+    /// meanwhile stays as stored, for others may have stored it again since.
     ///
     /// # Errors
     /// As [`Records`]; [`JournalError::Unknown`] when its lease has ended meanwhile: somebody may have stored them again.
@@ -124,13 +125,23 @@ impl Member {
         self.judge(outcome, None)
     }
 
-    /// Lets forms be written again that were to [leave](Self::begin_leaving), whoever has marked them: a rewrite has left some, or one that
-    /// was killed is not to go on.
+    /// Lets forms be written again that were to [leave](Self::begin_leaving), whoever has marked them: a rewrite that was killed is not to
+    /// go on.
     ///
     /// # Errors
     /// As [`Member::end_leaving`].
     pub async fn cancel_leaving(&mut self, forms: &[Form]) -> Result<(), MemberError> {
         self.membership.cancel_leaving(forms.to_vec());
+        let outcome = self.run().await?;
+        self.judge(outcome, None)
+    }
+
+    /// Lets forms be written again that this process was to remove, and that no other one removes which is there: a rewrite has left some.
+    ///
+    /// # Errors
+    /// As [`Member::end_leaving`].
+    pub async fn give_up_leaving(&mut self, forms: &[Form]) -> Result<(), MemberError> {
+        self.membership.give_up_leaving(forms.to_vec());
         let outcome = self.run().await?;
         self.judge(outcome, None)
     }

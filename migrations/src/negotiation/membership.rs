@@ -134,11 +134,22 @@ enum Look {
         forms: Vec<Form>,
         marked: usize,
     },
-    /// Whether they are gone; or they stay, after all.
+    /// Why marks end.
     Left {
         forms: Vec<Form>,
-        gone: bool,
+        end: MarkEnd,
     },
+}
+
+/// Why a version is marked no longer as one that leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum MarkEnd {
+    /// It is stored no more, unless somebody has ended the own mark: then others may have stored it again.
+    Gone,
+    /// It stays: marks of all.
+    Cancelled,
+    /// It stays, as far as this process goes: its mark and those of processes that are gone.
+    GivenUp,
 }
 
 /// What follows a change.
@@ -224,12 +235,17 @@ impl Membership {
 
     /// Begins to say that a rewrite has removed forms.
     pub(super) fn end_leaving(&mut self, forms: Vec<Form>) {
-        self.step = Step::Look(Look::Left { forms, gone: true });
+        self.step = Step::Look(Look::Left { forms, end: MarkEnd::Gone });
     }
 
-    /// Begins to say that forms stay, after all.
+    /// Begins to say that forms stay, after all, whoever removes them.
     pub(super) fn cancel_leaving(&mut self, forms: Vec<Form>) {
-        self.step = Step::Look(Look::Left { forms, gone: false });
+        self.step = Step::Look(Look::Left { forms, end: MarkEnd::Cancelled });
+    }
+
+    /// Begins to say that this process does not remove forms.
+    pub(super) fn give_up_leaving(&mut self, forms: Vec<Form>) {
+        self.step = Step::Look(Look::Left { forms, end: MarkEnd::GivenUp });
     }
 
     /// Begins to remove the registration.
@@ -285,7 +301,7 @@ impl Membership {
             Look::Clear(goal) => self.try_to_raise(goal, table),
             Look::Raised(goal, revision) => self.raised(goal, revision, table),
             Look::Leave { forms, marked } => self.mark_leaving(forms, marked, table),
-            Look::Left { forms, gone } => self.left(forms, gone, table),
+            Look::Left { forms, end } => self.left(forms, end, table),
         }
     }
 
@@ -463,7 +479,7 @@ impl Membership {
                 return Step::Look(Look::Leave { forms, marked: marked + 1 });
             };
             let mut value = watermark.clone();
-            value.leaving.insert(form.version);
+            value.leaving.entry(form.version).or_default().insert(self.id);
             value.raising.take_if(|(version, _)| *version == form.version);
             let manifest = form.manifest.clone();
             let change = Change::Watermark { manifest, expected: Some(*revision), value };
@@ -483,21 +499,33 @@ impl Membership {
         Step::Idle(Outcome::Leaving)
     }
 
-    fn left(&mut self, forms: Vec<Form>, gone: bool, table: &VersionTable) -> Step {
-        #[cfg(test)]
-        let gone = gone || self.flaw == Some(super::model::Flaw::CancelsAsGone);
+    fn left(&mut self, forms: Vec<Form>, end: MarkEnd, table: &VersionTable) -> Step {
         for form in &forms {
             let Some((revision, watermark)) = table.watermarks.get(&form.manifest) else { continue };
-            if watermark.leaving.contains(&form.version) {
-                let mut value = watermark.clone();
-                value.leaving.remove(&form.version);
-                if gone {
-                    value.stored.remove(&form.version);
+            let Some(marks) = watermark.leaving.get(&form.version) else { continue };
+            let kept: BTreeSet<_> = match end {
+                MarkEnd::Gone | MarkEnd::Cancelled => BTreeSet::new(),
+                MarkEnd::GivenUp => {
+                    marks.iter().filter(|by| **by != self.id && table.is_there(**by)).copied().collect()
                 }
-                let manifest = form.manifest.clone();
-                let change = Change::Watermark { manifest, expected: Some(*revision), value };
-                return self.change(change, Then::Look(Look::Left { forms, gone }));
+            };
+            let is_gone = end == MarkEnd::Gone && marks.contains(&self.id);
+            #[cfg(test)]
+            let is_gone = is_gone || self.flaw == Some(super::model::Flaw::CancelsAsGone);
+            // Another one that removes it goes on.
+            if (end == MarkEnd::Gone && !is_gone) || (!kept.is_empty() && kept == *marks) {
+                continue;
             }
+            let mut value = watermark.clone();
+            value.leaving.remove(&form.version);
+            if is_gone {
+                value.stored.remove(&form.version);
+            } else if !kept.is_empty() {
+                value.leaving.insert(form.version, kept);
+            }
+            let manifest = form.manifest.clone();
+            let change = Change::Watermark { manifest, expected: Some(*revision), value };
+            return self.change(change, Then::Look(Look::Left { forms, end }));
         }
         Step::Idle(Outcome::Done)
     }

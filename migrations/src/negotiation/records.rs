@@ -5,9 +5,14 @@
 //! ```text
 //!  StoredProcess    format, node, until (microseconds), kinds, holds, writes
 //!    StoredKind     name, reads: manifest, oldest, newest
-//!  StoredWatermark  format, kind, stored versions, raising version, raiser (16 bytes), leaving versions
+//!  StoredWatermark  format, kind, stored versions, raising version, raiser (16 bytes), leaving versions, marks
+//!    StoredMark     a leaving version, who removes it (16 bytes)
 //!  StoredHold       format, version
 //! ```
+//!
+//! A build that knows no marks leaves them out of what it writes: then it is nobody who removes the version.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use annals_journal::{JournalError, Manifest, Record, RecordKey, Timestamp, WriterId};
 use bytes::Bytes;
@@ -70,6 +75,16 @@ struct StoredWatermark {
     raising: Option<StoredRaising>,
     #[prost(uint32, repeated, tag = "5")]
     leaving: Vec<u32>,
+    #[prost(message, repeated, tag = "6")]
+    marks: Vec<StoredMark>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct StoredMark {
+    #[prost(uint32, tag = "1")]
+    version: u32,
+    #[prost(bytes = "bytes", tag = "2")]
+    by: Bytes,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -140,15 +155,15 @@ pub(super) fn encode_process(process: &Process) -> Bytes {
 }
 
 pub(super) fn encode_watermark(watermark: &Watermark) -> Bytes {
+    let bytes = |id: WriterId| Bytes::copy_from_slice(id.as_bytes());
+    let marks = watermark.leaving.iter().flat_map(|(version, by)| by.iter().map(|by| (*version, *by)));
     StoredWatermark {
         format: FORMAT,
         kind: watermark.kind.clone(),
         stored: watermark.stored.iter().copied().collect(),
-        raising: watermark.raising.map(|(version, raiser)| StoredRaising {
-            version,
-            raiser: Bytes::copy_from_slice(raiser.as_bytes()),
-        }),
-        leaving: watermark.leaving.iter().copied().collect(),
+        raising: watermark.raising.map(|(version, raiser)| StoredRaising { version, raiser: bytes(raiser) }),
+        leaving: watermark.leaving.keys().copied().collect(),
+        marks: marks.map(|(version, by)| StoredMark { version, by: bytes(by) }).collect(),
     }
     .encode_to_vec()
     .into()
@@ -176,20 +191,22 @@ pub(super) fn decode(key: &RecordKey, record: &Record) -> Result<Option<Entry>, 
     if let Some(name) = name.strip_prefix(STORED) {
         let stored = StoredWatermark::decode(value).map_err(|error| corrupt(&error))?;
         format(stored.format)?;
+        let id = |bytes: &[u8]| {
+            <[u8; 16]>::try_from(bytes)
+                .map(WriterId::from_bytes)
+                .map_err(|_| corrupt(&"a process's id has 16 bytes"))
+        };
         let raising = match stored.raising {
             None => None,
-            Some(raising) => {
-                let raiser = <[u8; 16]>::try_from(&raising.raiser[..])
-                    .map_err(|_| corrupt(&"a raiser has 16 bytes"))?;
-                Some((raising.version, WriterId::from_bytes(raiser)))
-            }
+            Some(raising) => Some((raising.version, id(&raising.raiser)?)),
         };
-        let watermark = Watermark {
-            kind: stored.kind,
-            stored: stored.stored.into_iter().collect(),
-            raising,
-            leaving: stored.leaving.into_iter().collect(),
-        };
+        let mut leaving: BTreeMap<u32, BTreeSet<WriterId>> =
+            stored.leaving.into_iter().map(|version| (version, BTreeSet::new())).collect();
+        for mark in stored.marks {
+            leaving.entry(mark.version).or_default().insert(id(&mark.by)?);
+        }
+        let watermark =
+            Watermark { kind: stored.kind, stored: stored.stored.into_iter().collect(), raising, leaving };
         return Ok(Some(Entry::Watermark(manifest(name)?, watermark)));
     }
     let Some(name) = name.strip_prefix(PROCESS) else { return Ok(None) };
@@ -267,7 +284,7 @@ mod tests {
             kind: "account".into(),
             stored: [1, 3].into(),
             raising: Some((4, id)),
-            leaving: [1].into(),
+            leaving: [(1, [id, WriterId::from_bytes([7; 16])].into()), (3, BTreeSet::new())].into(),
         };
         let key = watermark_key(&manifest()).unwrap();
         let read = decode(&key, &record(encode_watermark(&watermark))).unwrap();
@@ -287,7 +304,13 @@ mod tests {
         let Some(Entry::Watermark(_, watermark)) = read else { panic!("it is a watermark") };
         assert_eq!(watermark.stored, [1, 2].into());
         assert_eq!(watermark.raising, Some((3, WriterId::from_bytes(*b"0123456789abcdef"))));
+        assert_eq!(watermark.leaving, [(1, BTreeSet::new())].into());
         assert_eq!(encode_watermark(&watermark), &bytes[..]);
+        let marked = b"\x32\x14\x08\x01\x12\x100123456789abcdef";
+        let bytes = [&bytes[..], marked].concat();
+        let by = WriterId::from_bytes(*b"0123456789abcdef");
+        let marked = Watermark { leaving: [(1, [by].into())].into(), ..watermark };
+        assert_eq!(encode_watermark(&marked), &bytes[..]);
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl VersionTable {
             agreement.hold(manifest.clone(), *version);
         }
         for (manifest, (_, watermark)) in &self.watermarks {
-            for version in &watermark.leaving {
+            for version in watermark.leaving.keys() {
                 agreement.leaves(Form::new(manifest.clone(), *version));
             }
         }

@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use annals_journal::WriterId;
 
@@ -12,6 +12,9 @@ use annals_journal::WriterId;
 ///  stored ──── leaving += v ────→ leaving ── a rewrite found none left: stored -= v, leaving -= v ──→ absent
 ///                                   └─────── some are left: leaving -= v ─────────────────────────→ stored
 /// ```
+///
+/// Each mark says whose it is. A rewrite removes a version only while its own mark is still there: once somebody has ended that one, others may
+/// have stored the version again, whoever has marked it since.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Watermark {
     /// The kind whose entities hold it.
@@ -20,8 +23,8 @@ pub struct Watermark {
     pub stored: BTreeSet<u32>,
     /// A version that a process is about to write for the first time, and which process.
     pub raising: Option<(u32, WriterId)>,
-    /// Versions that a rewrite removes; nobody begins to write them.
-    pub leaving: BTreeSet<u32>,
+    /// Versions that rewrites remove, and which rewrites; nobody begins to write them. By nobody: an older build has marked it.
+    pub leaving: BTreeMap<u32, BTreeSet<WriterId>>,
 }
 
 impl Watermark {
@@ -36,6 +39,6 @@ impl Watermark {
     }
 
     pub(super) fn may_be_written(&self, version: u32) -> bool {
-        self.stored.contains(&version) && !self.leaving.contains(&version)
+        self.stored.contains(&version) && !self.leaving.contains_key(&version)
     }
 }

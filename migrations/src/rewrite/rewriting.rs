@@ -173,7 +173,7 @@ impl Rewriting {
         left.extend(gone.extract_if(.., |form| stored(form)));
         // What is still to be replaced is so when it is run again.
         if found.replaced() == 0 {
-            registered.member.cancel_leaving(&Vec::from_iter(left.iter().cloned())).await?;
+            registered.member.give_up_leaving(&Vec::from_iter(left.iter().cloned())).await?;
         }
         Ok(Rewrote { done, found, gone, left })
     }
@@ -267,7 +267,7 @@ impl Rewriting {
         let (agreement, mut marked) = (table.agreement(), Vec::new());
         for form in self.stored(table, true) {
             let Some((_, watermark)) = table.watermarks.get(&form.manifest) else { continue };
-            if !watermark.leaving.contains(&form.version) {
+            if !watermark.leaving.contains_key(&form.version) {
                 continue;
             }
             if let Some(objection) = agreement.opposed(&watermark.kind, &form) {

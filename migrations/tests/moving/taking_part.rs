@@ -52,7 +52,7 @@ async fn newer(stored: &Stored) -> Member {
 async fn watermark(stored: &Stored) -> (Vec<u32>, Vec<u32>) {
     let table = VersionRecords::new(stored.journal.clone()).table().await.unwrap();
     let (_, watermark) = &table.watermarks[&form(1).manifest];
-    (watermark.stored.iter().copied().collect(), watermark.leaving.iter().copied().collect())
+    (watermark.stored.iter().copied().collect(), watermark.leaving.keys().copied().collect())
 }
 
 async fn append(stored: &Stored, number: usize, old: &Old) {
