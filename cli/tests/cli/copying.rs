@@ -1,3 +1,5 @@
+use std::io::Write as _;
+
 use serde_json::json;
 
 use crate::bank::{bank, pruned_bank, sealed_pruned_bank};
@@ -112,4 +114,38 @@ fn a_plain_journal_is_sealed_by_a_copy_and_a_journal_of_somebody_gets_no_keys() 
     .exits(3)
     .says(&["other.db is not empty"]);
     annals(home, &["keys", "status", "--journal", other]).exits(0).says(&["nothing was ever sealed"]);
+}
+
+/// On the server that `DATABASE_URL` names, as `cargo xtask test` gives it.
+#[test]
+fn a_journal_is_copied_to_a_server_and_back() {
+    let Ok(server) = std::env::var("DATABASE_URL") else {
+        assert!(std::env::var_os("CI").is_none(), "CI tests with PostgreSQL, and DATABASE_URL is not set");
+        // Not through `eprintln!`, which a passing test keeps to itself.
+        let _ = writeln!(std::io::stderr(), "!!! NOT TESTED with PostgreSQL: DATABASE_URL is not set");
+        return;
+    };
+    let home = pruned_bank();
+    let there = format!(
+        "{server}?schema=annals_{}&acquire_timeout_ms=60000",
+        home.path().file_name().unwrap().to_string_lossy().trim_start_matches('.').to_lowercase()
+    );
+    let cut_over = |from: &str, to: &str| {
+        annals(home.path(), &["migrate", "copy", from, to, "--cut-over"])
+            .exits(0)
+            .says(&["the same in both"]);
+    };
+    let export = |journal: &str| {
+        let exported = annals(home.path(), &["export", "--journal", journal, "--snapshots"]).exits(0);
+        let mut lines: Vec<_> = exported.out.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let before = export(FROM);
+    cut_over(FROM, &there);
+    assert_eq!(export(&there), before);
+    annals(home.path(), &["verify", "--journal", &there]).exits(0);
+    cut_over(&there, TO);
+    assert_eq!(export(TO), before);
+    annals(home.path(), &["verify", "--journal", TO]).exits(0);
 }
