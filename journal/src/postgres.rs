@@ -34,10 +34,13 @@ mod notifier;
 mod pages;
 mod records;
 mod replay;
+mod replay_pages;
 mod row;
 mod runs;
 mod statements;
 mod tables;
+mod together;
+pub use together::Together;
 mod verdict;
 mod write;
 

@@ -44,12 +44,11 @@ impl Stage {
                     PERFORM pg_advisory_xact_lock_shared(hashtextextended('{schema}', 0));
                 END IF;
             END $$;
-            ALTER FUNCTION "{schema}".ledger_now() RENAME TO ledger_later;
-            CREATE FUNCTION "{schema}".ledger_now(OUT gate bytea, OUT generation int4, OUT transaction_id int8)
-            LANGUAGE plpgsql VOLATILE AS
+            ALTER FUNCTION "{schema}".ledger_key() RENAME TO ledger_key_later;
+            CREATE FUNCTION "{schema}".ledger_key() RETURNS int8 LANGUAGE plpgsql VOLATILE AS
             $$ BEGIN
                 PERFORM "{schema}".held();
-                SELECT * INTO gate, generation, transaction_id FROM "{schema}".ledger_later();
+                RETURN "{schema}".ledger_key_later();
             END $$;"#
         );
         sqlx::raw_sql(AssertSqlSafe(hold)).execute(&mut gate).await.unwrap();

@@ -1,9 +1,11 @@
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use annals_journal::postgres::sqlx::{self, Row as _};
-use annals_journal::postgres::{Database, OpenError, Options, Schema, read_failure, write_failure};
+use annals_journal::postgres::{Database, OpenError, Options, Schema, Together, read_failure, write_failure};
 use annals_journal::{Cause, JournalError, PersistenceId, SeqNr};
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use crate::{Snapshot, SnapshotError, SnapshotStore};
 
@@ -11,6 +13,7 @@ use crate::{Snapshot, SnapshotError, SnapshotStore};
 #[derive(Debug, Clone)]
 pub struct PostgresSnapshotStore {
     database: Database,
+    loads: Arc<Together<Wanted, Result<Found, SnapshotError>>>,
 }
 
 impl PostgresSnapshotStore {
@@ -31,7 +34,8 @@ impl PostgresSnapshotStore {
     /// [`OpenError::NewerSchema`] when a newer build has been here, and what [`Database::open`] gives.
     pub async fn in_database(database: Database) -> Result<Self, OpenError> {
         database.migrate(&TABLES).await?;
-        Ok(Self { database })
+        let loads = Arc::new(Together::new(database.options().reading_together(), LOADS));
+        Ok(Self { database, loads })
     }
 }
 
@@ -56,15 +60,28 @@ impl SnapshotStore for PostgresSnapshotStore {
     }
 
     async fn load(&self, id: &PersistenceId, at_most: SeqNr) -> Result<Option<Snapshot>, SnapshotError> {
-        let failed = |error| unavailable(read_failure(self.database.server(), error));
-        const NEWEST: &str = "SELECT seq, stored FROM snapshots WHERE persistence_id = $1 AND seq <= $2 ORDER BY seq DESC LIMIT 1";
-        let query = || sqlx::query(NEWEST).bind(id.as_str()).bind(column(at_most));
-        let rows = self.database.rows(query).await.map_err(unavailable)?;
-        let Some(row) = rows.first() else { return Ok(None) };
-        let seq_nr = row.try_get(0).and_then(number).map_err(failed)?;
-        let stored: Vec<u8> = row.try_get(1).map_err(failed)?;
-        let snapshot = Snapshot::decode_as(&stored.into(), id, seq_nr);
-        snapshot.map(Some).map_err(|error| SnapshotError::corrupt(id, seq_nr, error))
+        loop {
+            let database = self.database.clone();
+            let load = move |wanted: Vec<Wanted>| {
+                let database = database.clone();
+                async move { load_all(&database, &wanted).await }
+            };
+            let found = self.loads.ask((id.clone(), at_most), load).await.unwrap_or_else(|| {
+                let reason = "the runtime shut down while a snapshot was read".into();
+                Err(SnapshotError::Unavailable { reason, source: None })
+            });
+            match found? {
+                Found::None => return Ok(None),
+                Found::Small(snapshot) => return Ok(Some(snapshot)),
+                Found::Large(seq_nr) => {
+                    let snapshot = self.load_large(id, seq_nr).await?;
+                    if snapshot.is_some() {
+                        return Ok(snapshot);
+                    }
+                    // It was deleted meanwhile, after a newer one was stored: look again.
+                }
+            }
+        }
     }
 
     async fn delete(&self, id: &PersistenceId, range: RangeInclusive<SeqNr>) -> Result<(), SnapshotError> {
@@ -96,6 +113,63 @@ impl SnapshotStore for PostgresSnapshotStore {
     }
 }
 
+impl PostgresSnapshotStore {
+    async fn load_large(&self, id: &PersistenceId, seq_nr: SeqNr) -> Result<Option<Snapshot>, SnapshotError> {
+        const ONE: &str = "SELECT stored FROM snapshots WHERE persistence_id = $1 AND seq = $2";
+        let query = || sqlx::query(ONE).bind(id.as_str()).bind(column(seq_nr));
+        let rows = self.database.rows(query).await.map_err(unavailable)?;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let stored = row.try_get::<&[u8], _>(0);
+        let stored = stored.map_err(|error| unavailable(read_failure(self.database.server(), error)))?;
+        decoded(id, seq_nr, stored).map(Some)
+    }
+}
+
+fn decoded(id: &PersistenceId, seq_nr: SeqNr, stored: &[u8]) -> Result<Snapshot, SnapshotError> {
+    let snapshot = Snapshot::decode_as(&Bytes::copy_from_slice(stored), id, seq_nr);
+    snapshot.map_err(|error| SnapshotError::corrupt(id, seq_nr, error))
+}
+
+/// An id, and the newest snapshot that is wanted.
+type Wanted = (PersistenceId, SeqNr);
+
+/// What a look finds.
+#[derive(Debug)]
+enum Found {
+    None,
+    Small(Snapshot),
+    /// To be read by itself: several of these would be much memory.
+    Large(SeqNr),
+}
+
+/// Looks for several that are asked for at the same time, as many recoveries do.
+async fn load_all(database: &Database, wanted: &[Wanted]) -> Vec<Result<Found, SnapshotError>> {
+    const NEWEST: &str = "\
+        SELECT w.place, s.seq, CASE WHEN octet_length(s.stored) <= $3 THEN s.stored END
+        FROM unnest($1::text[], $2::int8[]) WITH ORDINALITY AS w(id, at_most, place)
+        CROSS JOIN LATERAL (
+            SELECT seq, stored FROM snapshots WHERE persistence_id = w.id AND seq <= w.at_most ORDER BY seq DESC LIMIT 1) s";
+    let ids: Vec<&str> = wanted.iter().map(|(id, _)| id.as_str()).collect();
+    let at_most: Vec<i64> = wanted.iter().map(|(_, at_most)| column(*at_most)).collect();
+    let query = || sqlx::query(NEWEST).bind(&ids).bind(&at_most).bind(SMALL);
+    let rows = match database.rows(query).await {
+        Ok(rows) => rows,
+        Err(error) => return wanted.iter().map(|_| Err(unavailable(error.clone()))).collect(),
+    };
+    let mut found: Vec<_> = wanted.iter().map(|_| Ok(Found::None)).collect();
+    for row in rows {
+        let place = row.try_get(0).map(|number: i64| usize::try_from(number - 1).ok());
+        let Some(place) = place.ok().flatten().filter(|place| *place < wanted.len()) else { continue };
+        let columns = row.try_get(1).and_then(number).and_then(|seq_nr| Ok((seq_nr, row.try_get(2)?)));
+        found[place] = match columns {
+            Ok((seq_nr, Some(stored))) => decoded(&wanted[place].0, seq_nr, stored).map(Found::Small),
+            Ok((seq_nr, None)) => Ok(Found::Large(seq_nr)),
+            Err(error) => Err(unavailable(read_failure(database.server(), error))),
+        };
+    }
+    found
+}
+
 fn column(seq_nr: SeqNr) -> i64 {
     // A number is at most `i64::MAX`, see `SeqNr::MAX`.
     seq_nr.get().cast_signed()
@@ -115,6 +189,10 @@ fn unavailable(error: JournalError) -> SnapshotError {
     };
     SnapshotError::Unavailable { reason, source: Some(Cause::new(error)) }
 }
+
+/// Snapshots of a statement, of so many bytes each.
+const LOADS: usize = 32;
+const SMALL: i32 = 64 * 1024;
 
 /// A row a snapshot.
 const TABLES: Schema = Schema {

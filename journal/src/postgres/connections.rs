@@ -124,6 +124,11 @@ impl Connection {
             self.from.idle().push((connection, Instant::now()));
         }
     }
+
+    /// Closes it, whatever the server still sends; nothing broke.
+    pub(super) fn abandon(mut self) {
+        drop(self.connection.take());
+    }
 }
 
 impl Drop for Connection {

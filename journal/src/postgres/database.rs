@@ -10,7 +10,8 @@ use super::failure::{read_failure, was_ended};
 use super::held_up::HeldUp;
 use super::notifier::{Notifier, Owned};
 use super::open_error::Place;
-use super::{OpenError, Options, Schema, schema};
+use super::replay_pages::{FIRST_PAGES, Found, Wanted};
+use super::{OpenError, Options, Schema, Together, schema};
 use crate::{CommitListener, CommitSignal, JournalError};
 
 /// A schema on a PostgreSQL server, and the connections to it. A clone is another handle.
@@ -35,6 +36,7 @@ struct Inner {
     notifies: OnceLock<Option<Owned>>,
     listens: OnceLock<Option<Owned>>,
     held_up: HeldUp,
+    first_pages: Together<Wanted, Found>,
 }
 
 impl Database {
@@ -86,6 +88,7 @@ impl Database {
             Arc::new(Connections::new(connect, setup, most, options.acquire_timeout))
         };
         let (writers, readers) = (pool(options.writers), pool(options.readers));
+        let first_pages = Together::new(options.reading_together(), FIRST_PAGES);
         Ok(Self {
             inner: Arc::new(Inner {
                 notifier: Notifier::new(connect.clone(), &options.schema),
@@ -100,6 +103,7 @@ impl Database {
                 notifies: OnceLock::new(),
                 listens: OnceLock::new(),
                 held_up: HeldUp::default(),
+                first_pages,
             }),
         })
     }
@@ -133,6 +137,10 @@ impl Database {
         let Inner { commits, notifier, listens, .. } = &*self.inner;
         listens.get_or_init(|| notifier.listen(commits.clone()));
         commits.listen()
+    }
+
+    pub(super) fn first_pages(&self) -> &Together<Wanted, Found> {
+        &self.inner.first_pages
     }
 
     pub(super) fn held_up(&self) -> &HeldUp {

@@ -3,7 +3,8 @@
 //! Offsets have the server's transaction numbers in them, which rise for as long as it is the same server. After a dump is restored
 //! elsewhere, a restore to an earlier moment, or a failover, they may begin again at or below what is stored: then the generation is
 //! raised, so that what is written from then on lies behind everything that was read. Looked at on each new connection that
-//! writes; a server does not become another one under a connection.
+//! writes; a server does not become another one under a connection. So is the ledger's version, because a server that crashed has drawn
+//! numbers ahead.
 
 use sqlx::{Connection as _, PgConnection, Row as _};
 
@@ -43,7 +44,8 @@ async fn stands(connection: &mut PgConnection) -> sqlx::Result<bool> {
 
 /// Null on a standby, which takes no writes.
 const STANDS: &str = concat!(
-    "SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE l.lineage IS NOT DISTINCT FROM ",
+    "SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE l.version = pg_sequence_last_value('ledger_versions'::regclass)",
+    " AND l.lineage IS NOT DISTINCT FROM ",
     lineage!(),
     " AND coalesce((SELECT e.transaction_id < pg_snapshot_xmax(pg_current_snapshot())::text::int8 FROM events e",
     " WHERE e.generation = l.generation ORDER BY e.generation DESC, e.transaction_id DESC, e.position DESC LIMIT 1), true) END",
@@ -60,4 +62,5 @@ WITH ended AS (
     RETURNING generation)
 UPDATE ledger l SET generation = l.generation + 1 FROM ended WHERE ended.generation = l.generation RETURNING l.generation";
 
-const TAKE_OVER: &str = concat!("UPDATE ledger SET lineage = ", lineage!());
+const TAKE_OVER: &str =
+    concat!("UPDATE ledger SET version = nextval('ledger_versions'), lineage = ", lineage!());

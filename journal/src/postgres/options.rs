@@ -65,6 +65,12 @@ impl Options {
         Self { partitions: partitions.min(Self::MAX_PARTITIONS), ..self }
     }
 
+    /// How many statements with questions of several readers are on their way at a time: half the connections that read, so that others are not
+    /// kept waiting.
+    pub fn reading_together(&self) -> usize {
+        usize::try_from(self.readers.div_ceil(2)).unwrap_or(1)
+    }
+
     /// The most partitions: each page of a reader looks into all of them.
     pub(crate) const MAX_PARTITIONS: u32 = 1024;
 

@@ -113,7 +113,8 @@ async fn try_to_change(
     let guards = changes.iter().filter_map(|change| change.guard.as_ref().map(|(key, _)| key));
     let keys: BTreeSet<&RecordKey> = changes.iter().map(|change| &change.key).chain(guards).collect();
     let locks: BTreeSet<i64> = keys.iter().map(|key| lock_of(key)).collect();
-    if changes.iter().any(|change| change.key == *Gate::key()) {
+    let gated = changes.iter().any(|change| change.key == *Gate::key());
+    if gated {
         // Waits for the writes that are on their way.
         sqlx::query("SELECT pg_advisory_xact_lock(ledger_key())").execute(&mut *transaction).await?;
     }
@@ -136,6 +137,9 @@ async fn try_to_change(
         answers.push(change.check().map(|()| decided.decide(change, &mut revisions)));
     }
     decided.store(&mut transaction).await?;
+    if gated {
+        sqlx::query(GATED).execute(&mut *transaction).await?;
+    }
     transaction.commit().await?;
     Ok(answers)
 }
@@ -199,6 +203,9 @@ impl<'a> Decided<'a> {
     }
 }
 
+/// Last, because a number stays drawn when its transaction is undone.
+const GATED: &str = "\
+UPDATE ledger SET gated = EXISTS (SELECT FROM records WHERE key = 'journal/gate'), version = nextval('ledger_versions')";
 const SET: &str = "\
 INSERT INTO records (key, revision, value) SELECT * FROM unnest($1::text[], $2::int8[], $3::bytea[])
 ON CONFLICT (key) DO UPDATE SET revision = excluded.revision, value = excluded.value";

@@ -1,11 +1,10 @@
 use std::collections::VecDeque;
 
 use futures::stream::{self, BoxStream, StreamExt};
-use sqlx::Row as _;
 use tokio::task::JoinHandle;
 
-use super::failure::read_failure;
-use super::{Database, row, statements};
+use super::replay_pages::Wanted;
+use super::{Database, replay_pages};
 use crate::envelope::Sequence;
 use crate::{JournalError, Offset, PersistenceId, ReplayRange, Replayed, SeqNr, StoredEvent};
 
@@ -13,7 +12,13 @@ type Item = Result<Replayed, JournalError>;
 
 /// Streams a range page by page, each one statement. While the consumer works on one, the next is read.
 pub(super) fn replay(database: Database, range: ReplayRange) -> BoxStream<'static, Item> {
-    let rest = Rest { from: range.from.max(SeqNr::FIRST), to: range.to, limit: range.limit, stored: None };
+    let rest = Rest {
+        from: range.from.max(SeqNr::FIRST),
+        to: range.to,
+        limit: range.limit,
+        stored: None,
+        page: None,
+    };
     let id = range.persistence_id;
     let sequence = Sequence::sharing(id.clone());
     let replay =
@@ -57,6 +62,8 @@ struct Rest {
     limit: u64,
     /// The head when the replay began: what came later is not part of it.
     stored: Option<SeqNr>,
+    /// How many events the next page may have; `None` where nobody knows how large they are.
+    page: Option<u64>,
 }
 
 /// A row of a page; whoever works on the events decodes them.
@@ -121,22 +128,23 @@ impl Replay {
 }
 
 async fn read(database: &Database, id: &PersistenceId, mut rest: Rest) -> Result<Page, JournalError> {
-    let failed = |error| read_failure(database.server(), error);
-    let query = || {
-        sqlx::query(statements::REPLAY)
-            .bind(id.as_str())
-            .bind(row::stored(rest.from.get()))
-            .bind(row::stored(rest.to.get().min(rest.stored.unwrap_or(SeqNr::MAX).get())))
-            .bind(rest.limit.min(PAGE_EVENTS).cast_signed())
-            .bind(PAGE_BYTES)
+    let wanted = Wanted {
+        id: id.clone(),
+        from: rest.from,
+        to: rest.to.min(rest.stored.unwrap_or(SeqNr::MAX)),
+        most: rest.limit.min(rest.page.unwrap_or(u64::MAX)),
     };
-    let found = database.rows(query).await?;
-    let mut page = Page { rows: VecDeque::with_capacity(found.len() + 1), ends_with: None, rest: None };
-    let Some(first) = found.first() else { return Ok(page) };
-    let head = row::seq_nr(first, 0).map_err(failed)?;
-    rest.to = rest.to.min(*rest.stored.get_or_insert(head));
+    let found = match rest.page {
+        None => replay_pages::first(database, wanted).await?,
+        Some(_) => replay_pages::next(database, &wanted).await?,
+    };
+    let mut page = Page { rows: VecDeque::new(), ends_with: None, rest: None };
+    let Some(piece) = found else { return Ok(page) };
+    rest.page = (!piece.cut).then(|| replay_pages::next_most(&piece));
+    page.rows.reserve(piece.events.len() + 1);
+    rest.to = rest.to.min(*rest.stored.get_or_insert(piece.head));
     // Also what was deleted since the last page was read.
-    let deleted_to = row::seq_nr(first, 1).map_err(failed)?.min(rest.to);
+    let deleted_to = piece.deleted_to.min(rest.to);
     if rest.from <= deleted_to {
         page.rows.push_back(Row::Deleted { from: rest.from, to: deleted_to });
         rest.from = deleted_to.next();
@@ -145,8 +153,7 @@ async fn read(database: &Database, id: &PersistenceId, mut rest: Rest) -> Result
         return Ok(page);
     }
     let before = rest.from;
-    for row in found.iter().filter(|row| !matches!(row.try_get::<Option<i64>, _>(5), Ok(None))) {
-        let seq_nr = row::seq_nr(row, 5).map_err(failed)?;
+    for (offset, seq_nr, bytes) in piece.events {
         if seq_nr > rest.to {
             break;
         }
@@ -154,16 +161,13 @@ async fn read(database: &Database, id: &PersistenceId, mut rest: Rest) -> Result
             page.ends_with = Some(JournalError::missing_event(id, rest.from, format!("{seq_nr:?} follows")));
             return Ok(page);
         }
-        page.rows.push_back(Row::Event(
-            row::offset(row, 2).map_err(failed)?,
-            seq_nr,
-            row::bytes(row, 6).map_err(failed)?,
-        ));
+        page.rows.push_back(Row::Event(offset, seq_nr, bytes));
         rest.from = rest.from.next();
         rest.limit -= 1;
     }
     if rest.from == before {
         // The range goes up to the head at most, so every number of it has a row.
+        let head = piece.head;
         page.ends_with = Some(JournalError::missing_event(id, rest.from, format!("the head is {head:?}")));
         return Ok(page);
     }
@@ -171,11 +175,7 @@ async fn read(database: &Database, id: &PersistenceId, mut rest: Rest) -> Result
     Ok(page)
 }
 
-fn stopped() -> JournalError {
+pub(super) fn stopped() -> JournalError {
     let reason = "the runtime shut down while the journal was read".into();
     JournalError::Unavailable { reason, source: None }
 }
-
-/// A page is in memory as a whole, and one more while it is worked on.
-const PAGE_EVENTS: u64 = 1_024;
-const PAGE_BYTES: i64 = 1024 * 1024;

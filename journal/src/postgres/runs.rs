@@ -35,6 +35,8 @@ struct Id {
     left: Range<usize>,
     /// A run of it was refused as a whole.
     one_by_one: bool,
+    /// The short way stored nothing of it.
+    left_over: bool,
     /// How often it came back with nothing decided.
     tries: u32,
 }
@@ -56,6 +58,17 @@ pub(super) struct Run {
     pub(super) marks: Option<(Option<Mark>, Mark)>,
 }
 
+/// Which statement a round takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Moves heads that are there, where nothing is in the way, which is nearly always so.
+    Advance,
+    /// The same with marks.
+    AdvanceMarked,
+    /// Judges whatever may be asked.
+    Judge,
+}
+
 impl Runs {
     pub(super) fn new(writes: Vec<EncodedWrite>) -> Self {
         let mut by_id: Vec<usize> = (0..writes.len()).collect();
@@ -66,7 +79,7 @@ impl Runs {
                 place > 0 && writes[by_id[place]].persistence_id == writes[by_id[place - 1]].persistence_id;
             match ids.last_mut() {
                 Some(id) if same => id.left.end = place + 1,
-                _ => ids.push(Id { left: place..place + 1, one_by_one: false, tries: 0 }),
+                _ => ids.push(Id { left: place..place + 1, one_by_one: false, left_over: false, tries: 0 }),
             }
         }
         let answers = writes.iter().map(|_| None).collect();
@@ -86,6 +99,22 @@ impl Runs {
             }
         }
         runs
+    }
+
+    /// How a statement for these runs may be shorter.
+    pub(super) fn way(&self, round: &[Run]) -> Way {
+        let marked = round.iter().filter(|run| run.marks.is_some()).count();
+        let short = |run: &Run| run.writes && !run.exact && !self.ids[run.id].left_over;
+        match marked {
+            0 if round.iter().all(short) => Way::Advance,
+            all if all == round.len() && round.iter().all(short) => Way::AdvanceMarked,
+            _ => Way::Judge,
+        }
+    }
+
+    /// The short way did nothing for the run: it is judged the other way.
+    pub(super) fn left_over(&mut self, run: &Run) {
+        self.ids[run.id].left_over = true;
     }
 
     pub(super) fn id_of(&self, run: &Run) -> &PersistenceId {

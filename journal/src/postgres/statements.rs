@@ -1,6 +1,6 @@
 //! The statements of the hot paths. Each is prepared once a connection.
 
-// Judges runs of entries, one an id, moves the heads of those that pass, and stores their events: one statement, so one
+/// Judges runs of entries, one an id, moves the heads of those that pass, and stores their events: one statement, so one
 /// transaction and one round trip.
 ///
 /// ```text
@@ -15,7 +15,7 @@
 /// row that it has locked, never on what it saw before. Tokens are compared without sign. Subselects with `IN` are hashed
 /// whatever the planner believes of sizes; that is why nothing here joins two lists of parameters.
 macro_rules! write {
-    ($stored:literal) => {
+    ($stored:expr) => {
         concat!(
             r#"
 WITH ledger AS MATERIALIZED (
@@ -69,25 +69,46 @@ FROM batch b, ledger l WHERE b.run NOT IN (SELECT run FROM locked)
     };
 }
 
-/// Without events.
-pub(super) const WRITE_HEADS: &str = write!("");
-
-/// With events that have no tags.
-pub(super) const WRITE_EVENTS: &str = write!(
-    r#", stored AS (
+/// The events of the runs that passed, as the last parameters from this one on.
+macro_rules! events {
+    ($ids:literal, $numbers:literal, $slices:literal, $envelopes:literal) => {
+        concat!(
+            r#", stored AS (
     INSERT INTO events (persistence_id, seq, generation, transaction_id, position, slice, envelope)
     SELECT r.id, r.seq, l.generation, l.transaction_id, r.position, r.slice, r.envelope
-    FROM ledger l, unnest($13::text[], $14::int8[], $15::int2[], $16::bytea[])
+    FROM ledger l, unnest("#,
+            $ids,
+            "::text[], ",
+            $numbers,
+            "::int8[], ",
+            $slices,
+            "::int2[], ",
+            $envelopes,
+            r#"::bytea[])
         WITH ORDINALITY AS r(id, seq, slice, envelope, position)
     WHERE (r.id IN (SELECT persistence_id FROM passed)) IS TRUE
 )"#
-);
+        )
+    };
+}
 
-/// With events of which some have tags: `$17` has those of each event, with a unit separator between them.
-pub(super) const WRITE_TAGGED: &str = write!(
-    r#", rows AS MATERIALIZED (
+/// The same with the tags of each event, with a unit separator between them.
+macro_rules! tagged_events {
+    ($ids:literal, $numbers:literal, $slices:literal, $envelopes:literal, $tags:literal) => {
+        concat!(
+            r#", rows AS MATERIALIZED (
     SELECT r.*, string_to_array(r.joined, E'\x1f') AS tags
-    FROM unnest($13::text[], $14::int8[], $15::int2[], $16::bytea[], $17::text[])
+    FROM unnest("#,
+            $ids,
+            "::text[], ",
+            $numbers,
+            "::int8[], ",
+            $slices,
+            "::int2[], ",
+            $envelopes,
+            "::bytea[], ",
+            $tags,
+            r#"::text[])
         WITH ORDINALITY AS r(id, seq, slice, envelope, joined, position)
     WHERE (r.id IN (SELECT persistence_id FROM passed)) IS TRUE
 ), stored AS (
@@ -97,23 +118,120 @@ pub(super) const WRITE_TAGGED: &str = write!(
     INSERT INTO event_tags (tag, generation, transaction_id, position)
     SELECT DISTINCT t.tag, l.generation, l.transaction_id, r.position FROM ledger l, rows r, unnest(r.tags) AS t(tag)
 )"#
-);
+        )
+    };
+}
+
+pub(super) const WRITE: Kinds = Kinds {
+    heads: write!(""),
+    events: write!(events!("$13", "$14", "$15", "$16")),
+    tagged: write!(tagged_events!("$13", "$14", "$15", "$16", "$17")),
+};
+
+/// Moves heads that are there, where all is as their writers expect, and stores the events; what it leaves over is for [`WRITE`] to judge.
+///
+/// One update in the order of ids: PostgreSQL judges each row in its newest version, once it has locked it. The ledger's version says
+/// without a second look that its row is still the newest: whoever changes the row takes the lock alone and draws a number,
+/// and the sequence shows the number that was drawn last to everybody, whatever their snapshot.
+macro_rules! advance {
+    ($parameters:literal, $columns:literal, $condition:literal, $change:literal, $stored:expr) => {
+        concat!(
+            r#"
+WITH ledger AS MATERIALIZED (
+    SELECT l.generation, pg_current_xact_id()::text::int8 AS transaction_id,
+        NOT l.gated AND l.version = CASE WHEN pg_advisory_xact_lock_shared(ledger_key()) IS NOT NULL
+            THEN pg_sequence_last_value('ledger_versions'::regclass) END AS open
+    FROM ledger l
+), passed AS (
+    UPDATE streams s SET head = coalesce(b.head, s.head), epoch = b.epoch, activation = b.activation"#,
+            $change,
+            r#"
+    FROM unnest($1::text[], $2::int8[], $3::int8[], $4::int8[], $5::int8[]"#,
+            $parameters,
+            ") WITH ORDINALITY AS b(id, epoch, activation, expected, head",
+            $columns,
+            r#", run)
+    WHERE (SELECT open FROM ledger) AND s.persistence_id = b.id AND (b.expected IS NULL OR s.head = b.expected)
+        AND (s.epoch # x'8000000000000000'::int8, s.activation # x'8000000000000000'::int8)
+         <= (b.epoch # x'8000000000000000'::int8, b.activation # x'8000000000000000'::int8)"#,
+            $condition,
+            r#"
+    RETURNING b.run, s.head, s.epoch, s.activation, s.deleted_to, s.mark, s.persistence_id
+)"#,
+            $stored,
+            r#"
+SELECT run, head, epoch, activation, deleted_to, mark FROM passed"#
+        )
+    };
+}
+
+macro_rules! advance_plain {
+    ($stored:expr) => {
+        advance!("", "", "", "", $stored)
+    };
+}
+
+/// Heads with marks: where they are those that are expected, they change too.
+macro_rules! advance_marked {
+    ($stored:expr) => {
+        advance!(
+            ", $6::bytea[], $7::bytea[]",
+            ", mark_from, mark_to",
+            " AND s.mark IS NOT DISTINCT FROM b.mark_from",
+            ", mark = b.mark_to",
+            $stored
+        )
+    };
+}
+
+pub(super) const ADVANCE: Kinds = Kinds {
+    heads: advance_plain!(""),
+    events: advance_plain!(events!("$6", "$7", "$8", "$9")),
+    tagged: advance_plain!(tagged_events!("$6", "$7", "$8", "$9", "$10")),
+};
+
+pub(super) const ADVANCE_MARKED: Kinds = Kinds {
+    heads: advance_marked!(""),
+    events: advance_marked!(events!("$8", "$9", "$10", "$11")),
+    tagged: advance_marked!(tagged_events!("$8", "$9", "$10", "$11", "$12")),
+};
+
+/// A statement that writes, by what it has to store.
+pub(super) struct Kinds {
+    /// No events.
+    pub(super) heads: &'static str,
+    /// Events without tags.
+    pub(super) events: &'static str,
+    /// Events of which some have tags.
+    pub(super) tagged: &'static str,
+}
 
 /// An id's row.
 pub(super) const HEAD: &str =
     "SELECT head, epoch, activation, deleted_to, mark FROM streams WHERE persistence_id = $1";
 
-/// A piece of an id's events, with its head and how far it was deleted; a row without an event when there are none. As many events as
-/// `$4`, and as have `$5` bytes together or one more.
-pub(super) const REPLAY: &str = r#"
-SELECT s.head, s.deleted_to, e.generation, e.transaction_id, e.position, e.seq, e.envelope
-FROM streams s LEFT JOIN LATERAL (
+/// The first pieces of several ids' events, each with its head and how far it was deleted; a row without an event when there are none. Of
+/// each as many events as it wants, and as have `$5` bytes together or one more.
+pub(super) const FIRST_PAGES: &str = r#"
+SELECT w.place, s.head, s.deleted_to, e.seq, e.generation, e.transaction_id, e.position, e.envelope
+FROM unnest($1::text[], $2::int8[], $3::int8[], $4::int8[]) WITH ORDINALITY AS w(id, first, last, most, place)
+JOIN streams s ON s.persistence_id = w.id
+LEFT JOIN LATERAL (
     SELECT generation, transaction_id, position, seq, envelope,
         sum(octet_length(envelope)) OVER (ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) - octet_length(envelope) AS bytes_before
-    FROM events WHERE persistence_id = s.persistence_id AND seq > s.deleted_to AND seq BETWEEN $2 AND $3
-    ORDER BY seq LIMIT $4
+    FROM events WHERE persistence_id = w.id AND seq > s.deleted_to AND seq BETWEEN w.first AND w.last
+    ORDER BY seq LIMIT w.most
 ) e ON e.bytes_before < $5
-WHERE s.persistence_id = $1
+"#;
+
+/// A further piece of an id's events, at most `$4` of them, behind a row with its head and how far it was deleted.
+pub(super) const NEXT_PAGE: &str = r#"
+WITH stream AS MATERIALIZED (SELECT head, deleted_to FROM streams WHERE persistence_id = $1)
+SELECT head, NULL::int4, deleted_to, NULL::int4, NULL::bytea FROM stream
+UNION ALL (
+    SELECT seq, generation, transaction_id, position, envelope FROM events
+    WHERE persistence_id = $1 AND seq > (SELECT deleted_to FROM stream) AND seq BETWEEN $2 AND $3
+    ORDER BY seq LIMIT $4)
 "#;
 
 /// A page behind the offset `$1`, `$2`, `$3`: rows, then three that say where the reader is. One statement: all of one snapshot.

@@ -7,7 +7,7 @@ use super::Schema;
 /// events       persistence id, number → envelope, tags; the offset (generation, transaction_id, position)
 /// event_tags   tag, offset
 /// records      key → revision, value;  revisions come from record_revisions
-/// ledger       one row: the generation of offsets, and the server on which it began
+/// ledger       one row: the generation of offsets, the server on which it began, whether there is a gate; its version from ledger_versions
 /// generations  generations that have ended, and where
 /// ```
 ///
@@ -16,11 +16,13 @@ use super::Schema;
 ///   in front of the first that is open (`pg_snapshot_xmin`). `position` counts within the transaction.
 /// - An event row with an empty envelope is a tombstone: the id's events up to its number were deleted. An id has one at most. It
 ///   carries the tags of all of them.
-/// - Each write takes the ledger's advisory lock for itself and others alike, and reads the gate and the generation behind it
-///   (`ledger_now`, whose statements see what was committed before the lock was had). Who changes one of them takes the lock alone.
+/// - Each write takes the ledger's advisory lock for itself and others alike, and knows the gate and the generation behind it: by
+///   `ledger_now`, whose statements see what was committed before the lock was had, or by the ledger's version, which is the sequence's
+///   number where the row that a snapshot has is the newest. Who changes one of them takes the lock alone, and draws a number.
 pub(super) const TABLES: Schema = Schema {
     component: "journal",
-    steps: &[r#"
+    steps: &[
+        r#"
 CREATE TABLE streams (
     persistence_id text COLLATE "C" PRIMARY KEY,
     slice int2 NOT NULL,
@@ -81,5 +83,12 @@ $$ BEGIN
     SELECT (SELECT r.value FROM records r WHERE r.key = 'journal/gate'), l.generation, pg_current_xact_id()::text::int8
         INTO gate, generation, transaction_id FROM ledger l;
 END $$;
-"#],
+"#,
+        r#"
+CREATE SEQUENCE ledger_versions;
+ALTER TABLE ledger ADD COLUMN version int8, ADD COLUMN gated bool NOT NULL DEFAULT false;
+UPDATE ledger SET version = nextval('ledger_versions'), gated = EXISTS (SELECT FROM records WHERE key = 'journal/gate');
+ALTER TABLE ledger ALTER COLUMN version SET NOT NULL;
+"#,
+    ],
 };

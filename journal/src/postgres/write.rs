@@ -4,7 +4,7 @@ use sqlx::query::Query;
 use sqlx::{Postgres, Row as _};
 
 use super::failure::{gave_way, read_failure, write_failure};
-use super::runs::{Run, Runs};
+use super::runs::{Run, Runs, Way};
 use super::{Database, row, statements};
 use crate::encoded_write::{EncodedKind, EncodedWrite};
 use crate::{Gate, Head, JournalError};
@@ -29,6 +29,22 @@ pub(super) async fn write(database: &Database, writes: Vec<EncodedWrite>) -> Vec
                     runs.judged(&round[judged.run], judged.head, judged.passed);
                 }
             }
+            Ok(Judged::Advanced(rows)) => {
+                if !rows.is_empty() {
+                    database.committed();
+                }
+                let mut left_over = vec![true; round.len()];
+                for advanced in rows {
+                    left_over[advanced.run] = false;
+                    let run = &round[advanced.run];
+                    runs.judged(run, advanced.before(run), true);
+                }
+                round
+                    .iter()
+                    .zip(left_over)
+                    .filter(|(_, left)| *left)
+                    .for_each(|(run, _)| runs.left_over(run));
+            }
             Ok(Judged::Gated(found)) => {
                 let of = found.as_deref().map(Gate::decode).transpose();
                 runs.gated(of.unwrap_or_else(|_| Some(Gate::unreadable())));
@@ -42,6 +58,8 @@ pub(super) async fn write(database: &Database, writes: Vec<EncodedWrite>) -> Vec
 /// What a statement made of its runs.
 enum Judged {
     Rows(Vec<JudgedRun>),
+    /// The short way: those that passed, with their heads afterwards.
+    Advanced(Vec<JudgedRun>),
     /// Nothing was judged: the gate is this.
     Gated(Option<Vec<u8>>),
 }
@@ -90,28 +108,47 @@ async fn execute_on(
     round: &[Run],
     gate: Option<&[u8]>,
 ) -> sqlx::Result<Judged> {
+    let way = runs.way(round);
     let statement = Statement::of(runs, round);
-    let mut rows = statement.query(gate).fetch(connection);
+    let mut rows = statement.query(way, gate).fetch(connection);
     let mut judged = Vec::with_capacity(round.len());
     let mut gated = None;
     while let Some(row) = rows.try_next().await? {
-        if row.try_get::<bool, _>("open")? {
-            judged.push(JudgedRun::of(&row, round.len())?);
+        if way != Way::Judge {
+            judged.push(JudgedRun::of(&row, round.len(), true)?);
+        } else if row.try_get::<bool, _>(OPEN)? {
+            judged.push(JudgedRun::of(&row, round.len(), row.try_get(PASSED)?)?);
         } else {
-            gated = Some(row.try_get("gate")?);
+            gated = Some(row.try_get(GATE)?);
         }
     }
-    Ok(gated.map_or(Judged::Rows(judged), Judged::Gated))
+    Ok(match (way, gated) {
+        (Way::Judge, Some(gate)) => Judged::Gated(gate),
+        (Way::Judge, None) => Judged::Rows(judged),
+        _ => Judged::Advanced(judged),
+    })
 }
 
+/// Columns of the answer behind the run's number and its head.
+const PASSED: usize = 6;
+const GATE: usize = 7;
+const OPEN: usize = 8;
+
 impl JudgedRun {
-    fn of(row: &PgRow, runs: usize) -> sqlx::Result<Self> {
+    fn of(row: &PgRow, runs: usize, passed: bool) -> sqlx::Result<Self> {
         let number: i64 = row.try_get(0)?;
         let run = usize::try_from(number - 1).ok().filter(|run| *run < runs);
         let run = run.ok_or_else(|| row::none_of_ours("answer", format!("there is no run {number}")))?;
         let known: Option<i64> = row.try_get(1)?;
         let head = if known.is_some() { row::head(row, 1)? } else { Head::EMPTY };
-        Ok(Self { run, head, passed: row.try_get(6)? })
+        Ok(Self { run, head, passed })
+    }
+
+    /// The head before what the run did to it.
+    fn before(&self, run: &Run) -> Head {
+        let seq_nr = run.heads.map_or(self.head.seq_nr, |(from, _)| from);
+        let mark = run.marks.as_ref().map_or(self.head.mark, |(from, _)| *from);
+        Head { seq_nr, mark, ..self.head }
     }
 }
 
@@ -177,25 +214,40 @@ impl<'a> Statement<'a> {
         }
     }
 
-    fn query(self, gate: Option<&'a [u8]>) -> Query<'a, Postgres, PgArguments> {
-        let sql = match (self.envelopes.is_empty(), self.tagged) {
-            (true, _) => statements::WRITE_HEADS,
-            (_, false) => statements::WRITE_EVENTS,
-            (_, true) => statements::WRITE_TAGGED,
+    fn query(self, way: Way, gate: Option<&'a [u8]>) -> Query<'a, Postgres, PgArguments> {
+        let kinds = match way {
+            Way::Advance => statements::ADVANCE,
+            Way::AdvanceMarked => statements::ADVANCE_MARKED,
+            Way::Judge => statements::WRITE,
         };
-        let query = sqlx::query(sql)
-            .bind(gate)
-            .bind(self.ids)
-            .bind(self.slices)
-            .bind(self.epochs)
-            .bind(self.activations)
-            .bind(self.exact)
-            .bind(self.writes)
-            .bind(self.expected)
-            .bind(self.heads)
-            .bind(self.marks)
-            .bind(self.marks_from)
-            .bind(self.marks_to);
+        let query = sqlx::query(match (self.envelopes.is_empty(), self.tagged) {
+            (true, _) => kinds.heads,
+            (_, false) => kinds.events,
+            (_, true) => kinds.tagged,
+        });
+        let query = match way {
+            Way::Advance | Way::AdvanceMarked => query
+                .bind(self.ids)
+                .bind(self.epochs)
+                .bind(self.activations)
+                .bind(self.expected)
+                .bind(self.heads),
+            Way::Judge => query
+                .bind(gate)
+                .bind(self.ids)
+                .bind(self.slices)
+                .bind(self.epochs)
+                .bind(self.activations)
+                .bind(self.exact)
+                .bind(self.writes)
+                .bind(self.expected)
+                .bind(self.heads)
+                .bind(self.marks),
+        };
+        let query = match way {
+            Way::Advance => query,
+            Way::AdvanceMarked | Way::Judge => query.bind(self.marks_from).bind(self.marks_to),
+        };
         if self.envelopes.is_empty() {
             return query;
         }
