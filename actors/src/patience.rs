@@ -12,7 +12,8 @@
 //!
 //! A lane has one ticker, a task of the runtime of those who entered themselves there, as long as somebody waits. When that
 //! runtime goes away, its tasks with it, the ticker's last deed is to wake all. Whoever comes from another runtime meanwhile
-//! is sent away and arms a timer at once: whether one runtime goes on must not depend on another being driven.
+//! is sent away and arms a timer at once, unless the ticker's has threads of its own: whether one runtime goes on must not depend on
+//! another being driven.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -21,7 +22,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::runtime::{Handle, Id};
+use tokio::runtime::{Handle, Id, RuntimeFlavor};
+use tokio::task;
 use tokio::time::sleep;
 
 /// Where somebody waits for something, who can be told that it takes long.
@@ -42,11 +44,19 @@ pub(crate) struct Patience {
 struct Lane(Mutex<Entries>);
 
 struct Entries {
-    /// The runtime of the ticker, while there is one.
-    ticker: Option<Id>,
+    /// While there is one.
+    ticker: Option<Ticking>,
     waiting: Vec<Arc<dyn Place>>,
     /// Which is looked at next.
     next: usize,
+}
+
+/// Where a ticker ticks.
+#[derive(Clone, Copy)]
+struct Ticking {
+    runtime: Id,
+    /// The runtime has threads of its own, so it goes on whoever waits for it.
+    drives_itself: bool,
 }
 
 impl Patience {
@@ -60,14 +70,19 @@ impl Patience {
 
     /// A place to wait in, whose holder is reminded when it waits for a tick or two. `None`: it must see to its time itself.
     pub(crate) fn enter<P: Place>(&self, new: impl FnOnce() -> P) -> Option<Arc<P>> {
-        let runtime = Handle::try_current().ok()?;
         let lane = &self.lanes[lane_of_this_thread()];
         let mut entries = lane.entries();
+        // A handle would be counted, and all cores count at the same place.
+        if entries.ticker.is_some_and(|ticker| ticker.drives_itself) && task::try_id().is_some() {
+            return Some(entries.place(new()));
+        }
+        let runtime = Handle::try_current().ok()?;
         match entries.ticker {
-            Some(ticker) if ticker == runtime.id() => Some(entries.place(new())),
+            Some(ticker) if ticker.runtime == runtime.id() => Some(entries.place(new())),
             Some(_) => None,
             None => {
-                entries.ticker = Some(runtime.id());
+                let drives_itself = runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
+                entries.ticker = Some(Ticking { runtime: runtime.id(), drives_itself });
                 let place = entries.place(new());
                 drop(entries);
                 runtime.spawn(tick(Ticker { lane: Arc::clone(lane), relieved: false }));
@@ -302,6 +317,24 @@ mod tests {
         assert_eq!((sleeper.reminded(), patience.tickers()), (1, 0));
         let _within = other.enter();
         entered(&patience);
+    }
+
+    #[test]
+    fn a_ticker_whose_runtime_has_threads_of_its_own_reminds_tasks_of_others_too() {
+        let patience = Arc::new(Patience::new());
+        let driven = Builder::new_multi_thread().worker_threads(1).enable_time().build().unwrap();
+        let other = Builder::new_current_thread().enable_time().build().unwrap();
+        let first = {
+            let _within = driven.enter();
+            entered(&patience)
+        };
+        let of_another = Arc::clone(&patience);
+        let task = other.spawn(async move { entered(&of_another) });
+        let second = other.block_on(task).unwrap();
+        let outside_of_tasks = other.block_on(async { patience.enter(Sleeper::default) });
+        assert!(outside_of_tasks.is_none(), "it may have no runtime at all");
+        drop(driven);
+        assert_eq!((first.reminded(), second.reminded()), (1, 1));
     }
 
     #[test]

@@ -52,7 +52,7 @@ impl<M: Send + 'static> ActorRef<M> {
         }
     }
 
-    /// Sends a question and waits for the answer, all in all at most `limit`.
+    /// Sends a question and waits for the answer, all in all at most `limit`; with one of 2 s and more up to 20 ms longer.
     ///
     /// ```
     /// # use std::time::Duration;

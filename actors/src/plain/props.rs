@@ -18,6 +18,9 @@ pub struct Props<A: Actor> {
 }
 
 /// What all actors of one kind share.
+///
+/// Lies on lines of its own in every cache: actors that begin read it while another thread counts references for those that come.
+#[repr(align(128))]
 pub(crate) struct Plan<A> {
     pub(crate) factory: Arc<dyn Fn() -> A + Send + Sync>,
     pub(crate) mailbox: Mailbox,
