@@ -34,9 +34,9 @@ pub(crate) struct Args {
     /// An event log in the XES format, plain or gzip; without it `loans` is left out.
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
-    /// Measures nothing, but takes rows that `--json` wrote.
+    /// Measures nothing, but takes rows that `--json` wrote; of several files, the later one has the word on a row of both.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["names", "quick", "log"])]
-    from: Option<PathBuf>,
+    from: Vec<PathBuf>,
     /// Writes the rows into the table of docs/performance.md.
     #[arg(long)]
     page: bool,
@@ -46,12 +46,12 @@ pub(crate) struct Args {
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<bool> {
     // Before anything is measured for nothing.
     let base = args.compare.as_deref().map(row::read).transpose()?;
-    let rows = match &args.from {
-        Some(file) => row::read(file)?,
-        None => match measure(workspace, args)? {
-            Some(rows) => rows,
-            None => return Ok(false),
-        },
+    let rows = if args.from.is_empty() {
+        let Some(rows) = measure(workspace, args)? else { return Ok(false) };
+        rows
+    } else {
+        let files = args.from.iter().map(|file| row::read(file)).collect::<Result<Vec<_>>>()?;
+        row::joined(files)
     };
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&rows)?;

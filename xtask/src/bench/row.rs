@@ -52,6 +52,18 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Row>> {
     serde_json::from_slice(&text).with_context(|| format!("{} holds no rows", path.display()))
 }
 
+/// The rows of all, each once, as the last has it, and where the first had it.
+pub(crate) fn joined(files: impl IntoIterator<Item = Vec<Row>>) -> Vec<Row> {
+    let mut rows: Vec<Row> = Vec::new();
+    for row in files.into_iter().flatten() {
+        match rows.iter_mut().find(|earlier| earlier.name == row.name && earlier.unit == row.unit) {
+            Some(earlier) => *earlier = row,
+            None => rows.push(row),
+        }
+    }
+    rows
+}
+
 /// A ratio or a value.
 pub(crate) fn short(value: f64) -> String {
     if value < 10.0 { format!("{value:.2}") } else { number(value) }
@@ -71,4 +83,17 @@ pub(crate) fn number(value: f64) -> String {
         grouped.push(digit);
     }
     grouped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_rows_that_several_files_have_the_last_stays_at_the_place_of_the_first() {
+        let row = |name: &str, median| Row { name: name.into(), median, ..Row::default() };
+        let joined = joined([vec![row("P1", 1.0), row("P2", 2.0)], vec![row("H", 3.0), row("P1", 4.0)]]);
+        let rows: Vec<_> = joined.iter().map(|row| (row.name.as_str(), row.median)).collect();
+        assert_eq!(rows, [("P1", 4.0), ("P2", 2.0), ("H", 3.0)]);
+    }
 }
