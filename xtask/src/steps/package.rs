@@ -7,8 +7,17 @@ use crate::step::{Context, Outcome};
 
 /// Every published crate packages. With `--full` each package is also built from what was packed.
 pub(super) fn run(context: &Context<'_>) -> Result<Outcome> {
-    let mut args =
-        vec!["package", "--workspace", "--exclude", "xtask", "--exclude", "annals-comparison", "--locked"];
+    let mut args = vec![
+        "package",
+        "--workspace",
+        "--exclude",
+        "xtask",
+        "--exclude",
+        "annals-comparison",
+        "--exclude",
+        "redb-journal",
+        "--locked",
+    ];
     if context.full {
         forget_unpacked()?;
     } else {
