@@ -2,6 +2,13 @@
 #![cfg(feature = "conformance")]
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+#[cfg(feature = "cassandra")]
+#[path = "../../journal/tests/support/cassandra.rs"]
+mod cassandra_server;
+#[cfg(feature = "postgres")]
+#[path = "../../journal/tests/support/postgres.rs"]
+mod postgres_server;
+
 use std::sync::Arc;
 
 use annals_journal::{PersistenceId, SeqNr};
@@ -77,9 +84,6 @@ mod sqlite {
 
 #[cfg(feature = "postgres")]
 mod postgres {
-    use std::io::Write as _;
-
-    use annals_journal::postgres::Options;
     use annals_journal::postgres::sqlx::{self, AssertSqlSafe, Connection as _, PgConnection};
     use annals_snapshot::PostgresSnapshotStore;
 
@@ -93,16 +97,10 @@ mod postgres {
 
     impl Postgres {
         fn new() -> Self {
-            if let Ok(url) = std::env::var("DATABASE_URL") {
-                return Self::Server { url, schema: format!("annals_{}", uuid::Uuid::new_v4().simple()) };
-            }
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "CI tests with PostgreSQL, and DATABASE_URL is not set"
-            );
-            // Not through `eprintln!`, which a passing test keeps to itself.
-            let _ = writeln!(std::io::stderr(), "!!! NOT TESTED with PostgreSQL: DATABASE_URL is not set");
-            Self::Missing(Memory(MemorySnapshotStore::new()))
+            let Some(url) = postgres_server::url() else {
+                return Self::Missing(Memory(MemorySnapshotStore::new()));
+            };
+            Self::Server { url, schema: postgres_server::schema() }
         }
     }
 
@@ -113,8 +111,7 @@ mod postgres {
                 Self::Missing(memory) => return memory.open().await,
                 Self::Server { url, schema } => (url, schema),
             };
-            let patience = std::time::Duration::from_secs(60);
-            let options = Options::default().schema(schema.as_str()).acquire_timeout(patience);
+            let options = postgres_server::options(schema);
             Arc::new(PostgresSnapshotStore::open(url, options).await.unwrap())
         }
 
@@ -142,8 +139,6 @@ mod postgres {
 
 #[cfg(feature = "cassandra")]
 mod cassandra {
-    use std::io::Write as _;
-
     use annals_journal::cassandra::{Keyspace, Options};
     use annals_snapshot::CassandraSnapshotStore;
 
@@ -158,19 +153,10 @@ mod cassandra {
 
     impl Cassandra {
         fn new() -> Self {
-            if let Ok(nodes) = std::env::var("CASSANDRA_NODES") {
-                let name = format!("annals_{}", uuid::Uuid::new_v4().simple());
-                let patience = std::time::Duration::from_secs(60);
-                let options =
-                    Options::default().journal(name).replication_factor(1).request_timeout(patience);
-                return Self::Server { url: format!("cassandra://{nodes}/annals_tests"), options };
-            }
-            assert!(
-                std::env::var_os("CI").is_none(),
-                "CI tests with Cassandra, and CASSANDRA_NODES is not set"
-            );
-            let _ = writeln!(std::io::stderr(), "!!! NOT TESTED with Cassandra: CASSANDRA_NODES is not set");
-            Self::Missing(Memory(MemorySnapshotStore::new()))
+            let Some(url) = cassandra_server::url() else {
+                return Self::Missing(Memory(MemorySnapshotStore::new()));
+            };
+            Self::Server { url, options: cassandra_server::options(&cassandra_server::name()) }
         }
     }
 

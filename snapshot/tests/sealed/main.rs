@@ -3,10 +3,16 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 mod again;
+#[cfg(all(feature = "conformance", feature = "cassandra"))]
+#[path = "../../../journal/tests/support/cassandra.rs"]
+mod cassandra;
 #[cfg(feature = "conformance")]
 mod conformance;
 mod golden;
 mod plaintext;
+#[cfg(all(feature = "conformance", feature = "postgres"))]
+#[path = "../../../journal/tests/support/postgres.rs"]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod readable;
 mod tampering;
