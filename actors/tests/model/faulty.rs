@@ -4,9 +4,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use annals_journal::MemoryJournal;
+use annals_journal::Journal;
 use annals_journal::testing::{Fault, FaultyJournal, JournalAnswer, JournalOperation, Outcome};
-use annals_snapshot::MemorySnapshotStore;
+use annals_snapshot::SnapshotStore;
 use annals_snapshot::testing::{FaultySnapshots, SnapshotAnswer, SnapshotOperation};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -42,7 +42,7 @@ impl Chance {
 }
 
 /// A journal that is slow, refuses, and loses answers. One that `lies` says of an unknown outcome that it is certainly not stored.
-pub(crate) fn journal(inner: Arc<MemoryJournal>, chance: Chance, lies: bool) -> FaultyJournal {
+pub(crate) fn journal(inner: Arc<dyn Journal>, chance: Chance, lies: bool) -> FaultyJournal {
     let journal = FaultyJournal::around(inner);
     let (unknown, unavailable) = (chance.below(150), chance.below(150));
     journal.decide_by(move |call| match call.operation {
@@ -79,7 +79,7 @@ pub(crate) fn journal(inner: Arc<MemoryJournal>, chance: Chance, lies: bool) -> 
 }
 
 /// A snapshot store that is slow, refuses, and tears what it saves.
-pub(crate) fn snapshots(inner: MemorySnapshotStore, chance: Chance) -> FaultySnapshots {
+pub(crate) fn snapshots(inner: Arc<dyn SnapshotStore>, chance: Chance) -> FaultySnapshots {
     let store = FaultySnapshots::around(inner);
     let unavailable = chance.below(400);
     store.decide_by(move |call| {
