@@ -287,6 +287,7 @@ pub async fn the_newest_owner_is_never_refused_for_good(h: &mut Harness) {
                     Err(JournalError::Conflict { head, .. }) => expected = head.get(),
                     Err(error) => return error,
                 }
+                tokio::task::yield_now().await;
             }
         }
     });
