@@ -1,4 +1,4 @@
-//! A private Apache Cassandra: one node, from the artifacts of Maven Central.
+//! A private Apache Cassandra: one node, or a [`Ring`] of several, from the artifacts of Maven Central.
 //!
 //! ```text
 //! cache   $XDG_CACHE_HOME/annals-cassandra/lib-VERSION/*.jar     fetched once by Maven
@@ -16,6 +16,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::process;
+
+mod ring;
+pub use ring::Ring;
+use ring::Seat;
 
 /// A JDK and Cassandra's jars.
 #[derive(Debug, Clone)]
@@ -86,12 +90,13 @@ pub struct Settings {
 pub struct Node {
     installation: Installation,
     folder: PathBuf,
+    seat: Seat,
 }
 
 impl Node {
-    /// The one in this folder, which need not exist.
+    /// The one in this folder, which need not exist; it has no others beside it.
     pub fn at(installation: Installation, folder: &Path) -> Self {
-        Self { installation, folder: folder.to_owned() }
+        Self { installation, folder: folder.to_owned(), seat: Seat::ALONE }
     }
 
     /// Starts it and waits until it answers CQL; gives `host:port`, the same as before where it can. One that runs stays as it is.
@@ -107,7 +112,10 @@ impl Node {
         // Whoever was connected comes back to where it was; and somebody else may take a port between our look and the node's.
         let mut before = fs::read_to_string(self.file("port")).ok().and_then(|port| port.trim().parse().ok());
         for attempt in 1.. {
-            let port = before.take().map_or_else(free_port, Ok)?;
+            let port = match self.seat.ports {
+                Some((port, _)) => port,
+                None => before.take().map_or_else(free_port, Ok)?,
+            };
             match self.launch(port, settings).and_then(|()| self.answered(PATIENCE)) {
                 Ok(()) => break,
                 Err(error) if attempt == ATTEMPTS => return Err(error),
@@ -123,7 +131,7 @@ impl Node {
     /// Its `host:port`, when it runs.
     pub fn address(&self) -> Option<String> {
         let port = fs::read_to_string(self.file("port")).ok()?;
-        self.pid().map(|_| format!("127.0.0.1:{}", port.trim()))
+        self.pid().map(|_| format!("{}:{}", self.seat.address, port.trim()))
     }
 
     /// Kills it with SIGKILL; its next start reads its commit log.
@@ -186,18 +194,23 @@ impl Node {
         } else {
             "commitlog_sync: periodic\ncommitlog_sync_period: 10000ms"
         };
+        let storage_port = self.seat.ports.map_or_else(free_port, |(_, storage)| Ok(storage))?;
         let yaml = YAML
             .replace("@FOLDER@", folder)
+            .replace("@ADDRESS@", &self.seat.address.to_string())
+            .replace("@SEED@", &Seat::ALONE.address.to_string())
+            .replace("@TOKEN@", &self.seat.token.to_string())
             .replace("@COMMITLOG_SYNC@", sync)
             .replace("@CQL_PORT@", &port.to_string())
             .replace("@SSL_STORAGE_PORT@", &free_port()?.to_string())
-            .replace("@STORAGE_PORT@", &free_port()?.to_string());
+            .replace("@STORAGE_PORT@", &storage_port.to_string());
         fs::write(conf.join("cassandra.yaml"), yaml)?;
         fs::write(conf.join("logback.xml"), LOGBACK)?;
         let log = fs::File::create(self.file("log"))?;
         let flags = JVM.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         let child = Command::new(&self.installation.java)
             .args(flags)
+            .arg(format!("-Dcassandra.ring_delay_ms={}", self.seat.ring_delay.as_millis()))
             .arg(format!("-Djava.io.tmpdir={folder}/tmp"))
             .arg(format!("-Djna.tmpdir={folder}/tmp"))
             .arg(format!("-Dcassandra.config=file://{folder}/conf/cassandra.yaml"))
@@ -222,7 +235,7 @@ impl Node {
         let port = fs::read_to_string(self.file("port"))?.trim().parse()?;
         let began = Instant::now();
         let mut missed = 0;
-        while !speaks_cql(port) {
+        while !speaks_cql(self.seat.address, port) {
             let log = self.log();
             let last = log.lines().rev().take(15).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>();
             // What was just started has no command line yet.
@@ -276,10 +289,9 @@ fn free_port() -> std::io::Result<u16> {
 }
 
 /// Whether it answers `OPTIONS` of the fourth version of the protocol.
-fn speaks_cql(port: u16) -> bool {
+fn speaks_cql(address: Ipv4Addr, port: u16) -> bool {
     let ask = || -> std::io::Result<[u8; 5]> {
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut stream = TcpStream::connect_timeout(&address, ANSWER)?;
+        let mut stream = TcpStream::connect_timeout(&SocketAddr::from((address, port)), ANSWER)?;
         stream.set_read_timeout(Some(ANSWER))?;
         stream.write_all(&[4, 0, 0, 0, 5, 0, 0, 0, 0])?;
         let mut answer = [0; 5];
