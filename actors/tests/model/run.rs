@@ -24,6 +24,9 @@ const FOR_EVER: Duration = Duration::from_secs(3_600);
 pub(crate) type Layer =
     Arc<dyn Fn(Arc<dyn Journal>) -> BoxFuture<'static, Result<Arc<dyn Journal>, JournalError>> + Send + Sync>;
 
+/// Puts a store around the node's snapshots.
+pub(crate) type SnapshotLayer = Arc<dyn Fn(Arc<dyn SnapshotStore>) -> Arc<dyn SnapshotStore> + Send + Sync>;
+
 /// Where the nodes of a run store, beneath the faults.
 #[derive(Clone)]
 pub(crate) struct Place {
@@ -38,7 +41,7 @@ pub(crate) struct Place {
 #[derive(Clone)]
 pub(crate) struct Seal {
     pub(crate) events: Layer,
-    pub(crate) snapshots: Arc<dyn Fn(Arc<dyn SnapshotStore>) -> Arc<dyn SnapshotStore> + Send + Sync>,
+    pub(crate) snapshots: SnapshotLayer,
 }
 
 #[derive(Default)]
