@@ -77,6 +77,16 @@ impl CoordinatedShutdown {
         wait(self.shared.begun.subscribe()).await
     }
 
+    /// Waits until it is in this phase, or beyond it: all tasks of the phases before are done, or were dropped.
+    ///
+    /// # Cancel safety
+    /// May be dropped and called again.
+    pub async fn reached(&self, phase: Phase) {
+        let mut now = self.shared.phase.subscribe();
+        // The sender lives as long as whoever waits here.
+        let _ = now.wait_for(|now| *now >= Some(phase)).await;
+    }
+
     /// Waits until it has ended. With [`ShutdownSettings::exits`] the process exits then, and this may never return.
     ///
     /// # Cancel safety

@@ -23,6 +23,7 @@ use crate::{Moment, telemetry};
 pub(super) struct Shared {
     state: Mutex<State>,
     pub(super) begun: watch::Sender<Option<Reason>>,
+    pub(super) phase: watch::Sender<Option<Phase>>,
     pub(super) ended: watch::Sender<Option<Arc<Report>>>,
     runtime: Handle,
     /// Strong ones are with the handles: when they and all tasks are gone, only a signal can begin it.
@@ -119,6 +120,7 @@ impl Shared {
         Self {
             state: Mutex::new(state),
             begun: watch::Sender::new(None),
+            phase: watch::Sender::new(None),
             ended: watch::Sender::new(None),
             runtime,
             wake,
@@ -155,6 +157,8 @@ impl Shared {
     fn step(&self, input: Input) {
         let mut state = self.state();
         let actions = state.procedure.step(self.now(), input);
+        let phase = state.procedure.phase();
+        self.phase.send_if_modified(|last| std::mem::replace(last, phase) != phase);
         self.perform(&mut state, actions);
     }
 

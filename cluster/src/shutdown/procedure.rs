@@ -121,6 +121,15 @@ impl Procedure {
         }
     }
 
+    /// In which phase it is, the last when it has ended.
+    pub(super) fn phase(&self) -> Option<Phase> {
+        match &self.stage {
+            Stage::Idle => None,
+            Stage::In(course) => Some(course.phase),
+            Stage::Ended => Some(Phase::Close),
+        }
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         matches!(self.stage, Stage::Ended)
     }

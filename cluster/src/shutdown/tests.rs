@@ -379,6 +379,21 @@ fn tasks_of_a_runtime_that_is_gone_do_not_hold_it_up() {
 }
 
 #[tokio::test]
+async fn whoever_waits_for_a_phase_goes_on_when_those_before_it_are_over() {
+    let shutdown = CoordinatedShutdown::start(quiet()).unwrap();
+    let (finish, finished) = tokio::sync::oneshot::channel::<()>();
+    shutdown.register(Phase::Drain, "waits", finished).unwrap();
+    let (one, other) = (shutdown.clone(), shutdown.clone());
+    let leaves = tokio::spawn(async move { one.reached(Phase::Leave).await });
+    shutdown.begin(Reason::Left);
+    other.reached(Phase::Drain).await;
+    assert!(!leaves.is_finished());
+    finish.send(()).unwrap();
+    leaves.await.unwrap();
+    assert!(shutdown.ended().await.is_complete());
+}
+
+#[tokio::test]
 async fn a_registration_is_taken_back() {
     let shutdown = CoordinatedShutdown::start(quiet()).unwrap();
     let registration = shutdown.register(Phase::Drain, "no", pending::<Result<(), Infallible>>()).unwrap();
