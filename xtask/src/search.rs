@@ -123,7 +123,7 @@ pub(crate) const ALL: &[Search] = &[
         test: "in_any_order_of_upgrades_and_rollbacks_nobody_meets_what_it_cannot_read",
     },
     Search {
-        name: "cluster: 9,000 short runs of the simulator",
+        name: "cluster: 21,000 short runs of the simulator",
         file: "cluster/tests/simulation.rs",
         test: "short_runs_hold_all_invariants",
     },
