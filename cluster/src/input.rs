@@ -109,6 +109,11 @@ pub enum Event {
     DataCenterUnreachable(String),
     /// A contact point does not take this node in, and says why.
     Refused(NodeId, String),
+    /// No cluster yet, and this node forms none: nobody has said how many contact points there are.
+    CountUnknown {
+        /// How many discovery has found.
+        found: usize,
+    },
     /// No cluster yet: a majority of the contact points is needed, these have answered.
     Waiting {
         /// Votes or members that are needed.
@@ -147,6 +152,11 @@ impl fmt::Display for Event {
                 write!(formatter, "nobody of data center {name:?} is reached")
             }
             Self::Refused(id, reason) => write!(formatter, "{id} and this node refuse each other: {reason}"),
+            Self::CountUnknown { found } => write!(
+                formatter,
+                "no cluster yet, and this node forms none: discovery has found {found} contact points, and how many there are to be is not said; \
+                 say it in the settings (contact_points), the same on all nodes"
+            ),
             Self::Waiting { needed, answered } => {
                 write!(
                     formatter,

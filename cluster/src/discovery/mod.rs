@@ -5,6 +5,18 @@
 
 mod static_list;
 pub use static_list::StaticList;
+#[cfg(feature = "discovery")]
+mod contact_file;
+#[cfg(feature = "discovery")]
+pub use contact_file::ContactFile;
+#[cfg(feature = "discovery")]
+mod dns;
+#[cfg(feature = "discovery")]
+pub use dns::Dns;
+#[cfg(feature = "discovery")]
+mod kubernetes;
+#[cfg(feature = "discovery")]
+pub use kubernetes::{EndpointPort, Kubernetes};
 
 use async_trait::async_trait;
 

@@ -17,6 +17,8 @@ pub(crate) struct Outside {
     heard: BTreeMap<NodeAddress, (Moment, Heard)>,
     vote: Option<(NodeId, Moment)>,
     candidacy: Option<Candidacy>,
+    /// It was told that this node forms nothing.
+    complained: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -34,7 +36,14 @@ struct Candidacy {
 
 impl Outside {
     pub(crate) const fn new(now: Moment) -> Self {
-        Self { since: now, next_ask: now, heard: BTreeMap::new(), vote: None, candidacy: None }
+        Self {
+            since: now,
+            next_ask: now,
+            heard: BTreeMap::new(),
+            vote: None,
+            candidacy: None,
+            complained: false,
+        }
     }
 
     pub(crate) fn step(&mut self, core: &mut Core, input: Input) -> Next {
@@ -150,9 +159,17 @@ impl Outside {
     /// Asks for votes, if no contact point with a lower address is there to do so.
     fn stand(&mut self, core: &mut Core) {
         let me = core.identity.id.clone();
-        let Some(needed) = core.needed() else { return };
-        if core.now.since(self.since) < core.settings.forming.look_for || !core.contacts.contains(&me.address)
-        {
+        if core.now.since(self.since) < core.settings.forming.look_for {
+            return;
+        }
+        let Some(needed) = core.needed() else {
+            if !self.complained {
+                self.complained = true;
+                core.tell(Event::CountUnknown { found: core.contacts.len() });
+            }
+            return;
+        };
+        if !core.contacts.contains(&me.address) {
             return;
         }
         let there =

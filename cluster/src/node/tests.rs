@@ -1,5 +1,7 @@
 //! A few nodes in a room without a network: each message arrives at once, unless a wall is between them.
 
+mod leading;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
@@ -133,6 +135,9 @@ fn without_contact_points_nobody_forms_and_the_operator_can() {
     room.enter('B', "AB", Settings { forming, ..Settings::default() });
     room.pass(30);
     assert_eq!((room.members('A'), room.members('B')), Default::default());
+    let said: Vec<_> = room.told.iter().filter(|(at, _)| *at == address('A')).collect();
+    assert_eq!(said, [&(address('A'), Event::CountUnknown { found: 2 })], "once, and nothing else");
+    assert!(said[0].1.to_string().contains("contact_points"), "{}", said[0].1);
     let forming = FormingSettings { form: true, ..FormingSettings::default() };
     room.enter('C', "ABC", Settings { forming, ..Settings::default() });
     room.pass(5);

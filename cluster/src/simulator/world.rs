@@ -560,6 +560,7 @@ fn event_number(event: &Event) -> u64 {
         Event::Refused(..) => 3,
         Event::Superseded { by, .. } => by.0.rotate_left(3),
         Event::TooManyMembers { .. } => 5,
+        Event::CountUnknown { .. } => 6_000,
         Event::DataCenterUnreachable(_) => 6,
         Event::Waiting { needed, .. } => 7 + *needed as u64,
     }
