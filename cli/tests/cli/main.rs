@@ -29,5 +29,6 @@ mod schema;
 mod sealed;
 mod terminal;
 mod verifying;
+mod verifying_postgres;
 mod verifying_sealed;
 mod versions;
