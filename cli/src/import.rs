@@ -16,6 +16,7 @@ pub(crate) use self::input::Line;
 use self::writer::Writer;
 use crate::console::{Progress, print, print_json};
 use crate::exit::Exit;
+use crate::key_sources::NewKeyArgs;
 use crate::passphrase::PassphraseSource;
 use crate::snapshot_line;
 use crate::stores::{GIVE_KEYS, KeyedJournalArgs, Stores};
@@ -34,6 +35,8 @@ pub(crate) struct Args {
     file: PathBuf,
     #[command(flatten)]
     journal: KeyedJournalArgs,
+    #[command(flatten)]
+    new_keys: NewKeyArgs,
     /// The passphrase of a sealed file: passphrase:env:NAME
     #[arg(long, value_name = "SOURCE")]
     decrypt: Option<PassphraseSource>,
@@ -59,7 +62,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let passphrase = args.decrypt.as_ref().map(PassphraseSource::read).transpose()?;
     // Before a journal is made for a file that is not there.
     let input = Input::open(&args.file, passphrase.as_ref())?;
-    let stores = args.journal.open().await?;
+    let stores = args.journal.open_making(&args.new_keys).await?;
     let imported = Box::pin(import(&args, &stores, input)).await;
     stores.close().await;
     imported

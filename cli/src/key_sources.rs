@@ -1,7 +1,7 @@
 use std::ffi::OsString;
 
 use annals_journal::Records;
-use annals_journal::encryption::{KeySource, KeysError, RingKeys};
+use annals_journal::encryption::{DataKeyOptions, KeyScope, KeySource, KeysError, RingKeys, ScopeOf};
 
 /// With which master keys.
 #[derive(Debug, Clone, clap::Args)]
@@ -17,6 +17,26 @@ pub(crate) struct OptionalKeyArgs {
     /// The master keys: file:PATH, env:NAME or passphrase:env:NAME; of several the first is the active one
     #[arg(long, value_name = "SOURCE", env = "ANNALS_KEYS", value_delimiter = ' ')]
     keys: Vec<KeySource>,
+}
+
+/// To what data keys belong that are made.
+#[derive(Debug, Clone, Default, PartialEq, Eq, clap::Args)]
+pub(crate) struct NewKeyArgs {
+    /// Ids that have no data key yet get one in this scope, such as a tenant; without it one of their own, as the application's function is not
+    /// known here
+    #[arg(long, value_name = "NAME")]
+    into_scope: Option<KeyScope>,
+}
+
+impl NewKeyArgs {
+    pub(crate) fn is_given(&self) -> bool {
+        self.into_scope.is_some()
+    }
+
+    pub(crate) fn within(&self, options: DataKeyOptions) -> DataKeyOptions {
+        let scopes = self.into_scope.clone().map(|scope| ScopeOf::new(move |_| Some(scope.clone())));
+        DataKeyOptions { scopes, ..options }
+    }
 }
 
 impl KeyArgs {

@@ -9,7 +9,7 @@ use annals_journal::{cassandra, postgres};
 use annals_snapshot::{SealedSnapshots, SnapshotStore, open_beside};
 use anyhow::{Context as _, bail};
 
-use crate::key_sources::OptionalKeyArgs;
+use crate::key_sources::{NewKeyArgs, OptionalKeyArgs};
 
 /// Which journal, as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, clap::Args)]
@@ -121,14 +121,22 @@ impl KeyedJournalArgs {
 
     /// Opens it, or creates it, to write. With keys what is written is sealed, also where nothing was before.
     pub(crate) async fn open(&self) -> anyhow::Result<Stores> {
+        self.open_making(&NewKeyArgs::default()).await
+    }
+
+    /// The same, and makes keys as is said.
+    pub(crate) async fn open_making(&self, new: &NewKeyArgs) -> anyhow::Result<Stores> {
+        if self.keys.is_empty() && new.is_given() {
+            bail!("--into-scope: only what is sealed belongs to a scope: {GIVE_KEYS}");
+        }
         let stores = self.journal.open().await?;
         if self.keys.is_empty() {
             return Ok(stores);
         }
         let open = async |stores: Stores| {
             let masters = Arc::new(self.keys.open(&*stores.records).await.context("--keys")?);
-            let keys =
-                DataKeys::open(stores.records.clone(), masters, data_keys()).await.context("--keys")?;
+            let options = new.within(data_keys());
+            let keys = DataKeys::open(stores.records.clone(), masters, options).await.context("--keys")?;
             stores.behind(keys).await
         };
         let built = open(stores.clone()).await;

@@ -5,7 +5,7 @@ use anyhow::bail;
 use super::resealing::{IdArgs, Run, RunArgs};
 use crate::console::print;
 use crate::exit::Exit;
-use crate::key_sources::KeyArgs;
+use crate::key_sources::{KeyArgs, NewKeyArgs};
 use crate::stores::{JournalArgs, Stores};
 
 /// Seal the events and snapshots that a journal has in the clear.
@@ -22,6 +22,8 @@ pub(crate) struct Args {
     keys: KeyArgs,
     #[command(flatten)]
     ids: IdArgs,
+    #[command(flatten)]
+    new_keys: NewKeyArgs,
     /// Begin also when a node seems to run without keys
     #[arg(long)]
     force: bool,
@@ -46,7 +48,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
         stores.close().await;
         checked?;
     }
-    let run = Run::open(&args.journal, &args.keys, args.run).await?;
+    let run = Run::open(&args.journal, &args.keys, &args.new_keys, args.run).await?;
     let done = encrypt(&run, &ids).await;
     run.close().await;
     done

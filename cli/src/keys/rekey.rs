@@ -4,7 +4,7 @@ use annals_journal::encryption::{Rekeyer, ResealedIds};
 use super::resealing::{IdArgs, Run, RunArgs};
 use crate::console::print;
 use crate::exit::Exit;
-use crate::key_sources::KeyArgs;
+use crate::key_sources::{KeyArgs, NewKeyArgs};
 use crate::stores::JournalArgs;
 
 /// Give ids new data keys after one has leaked, and seal their events and snapshots again.
@@ -39,7 +39,7 @@ before; 2 wrong command line; 3 it could not be done, or not to its end: start i
 pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
     let incident = args.incident.unwrap_or_else(made_up);
     let ids = args.ids.ids();
-    let run = Run::open(&args.journal, &args.keys, args.run).await?;
+    let run = Run::open(&args.journal, &args.keys, &NewKeyArgs::default(), args.run).await?;
     let done = rekey(&run, &incident, &ids).await;
     run.close().await;
     done

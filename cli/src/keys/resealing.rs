@@ -16,7 +16,7 @@ use anyhow::bail;
 use crate::console::{Progress, print, print_json};
 use crate::exit::Exit;
 use crate::ids::{is_known, unknown};
-use crate::key_sources::KeyArgs;
+use crate::key_sources::{KeyArgs, NewKeyArgs};
 use crate::stores::{JournalArgs, Stores};
 
 #[derive(Debug, Clone, clap::Args)]
@@ -73,9 +73,14 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) async fn open(journal: &JournalArgs, keys: &KeyArgs, args: RunArgs) -> anyhow::Result<Self> {
+    pub(super) async fn open(
+        journal: &JournalArgs,
+        keys: &KeyArgs,
+        new: &NewKeyArgs,
+        args: RunArgs,
+    ) -> anyhow::Result<Self> {
         let stores = journal.open_existing().await?;
-        match Self::behind_keys(&stores, keys, args).await {
+        match Self::behind_keys(&stores, keys, new, args).await {
             Ok(run) => Ok(run),
             Err(error) => {
                 stores.close().await;
@@ -84,10 +89,15 @@ impl Run {
         }
     }
 
-    async fn behind_keys(stores: &Stores, keys: &KeyArgs, args: RunArgs) -> anyhow::Result<Self> {
+    async fn behind_keys(
+        stores: &Stores,
+        keys: &KeyArgs,
+        new: &NewKeyArgs,
+        args: RunArgs,
+    ) -> anyhow::Result<Self> {
         let masters = Arc::new(keys.open(&*stores.records).await?);
         // Nobody shall wait long for one that was killed.
-        let ours = DataKeyOptions { lease: LEASE, ..DataKeyOptions::default() };
+        let ours = new.within(DataKeyOptions { lease: LEASE, ..DataKeyOptions::default() });
         let keys = DataKeys::open(stores.records.clone(), masters, ours).await?;
         let journal =
             SealedJournal::open(stores.journal.clone(), keys.clone(), SealedOptions::default()).await?;

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::console::{Progress, print, print_json};
 use crate::exit::Exit;
-use crate::key_sources::OptionalKeyArgs;
+use crate::key_sources::{NewKeyArgs, OptionalKeyArgs};
 use crate::stores::{GIVE_KEYS, Stores, data_keys, url};
 use crate::table::{Align, Table};
 
@@ -49,6 +49,8 @@ pub(crate) struct Args {
     /// are copied as they are
     #[arg(long, value_name = "SOURCE", value_delimiter = ' ', conflicts_with_all = ["dry_run", "give_up"])]
     to_keys: Vec<KeySource>,
+    #[command(flatten)]
+    new_keys: NewKeyArgs,
     #[command(flatten)]
     keys: OptionalKeyArgs,
     /// At most so many events a second
@@ -106,6 +108,11 @@ fn copy_of(args: &Args, from: &Stores, to: &Stores) -> Copy {
 /// Both sides through keys of their own, when that is asked for.
 async fn open(args: &Args, from: &Stores, to: &Stores) -> anyhow::Result<Option<(Stores, Stores)>> {
     if args.to_keys.is_empty() {
+        if args.new_keys.is_given() {
+            bail!(
+                "--into-scope: keys that are copied stay in their scopes; with --to-keys new ones are made"
+            );
+        }
         return Ok(None);
     }
     let is_sealed = is_encrypted(&*from.records).await?;
@@ -124,7 +131,8 @@ async fn open(args: &Args, from: &Stores, to: &Stores) -> anyhow::Result<Option<
         from.clone()
     };
     let masters = Arc::new(RingKeys::open(&args.to_keys, &*to.records).await.context("--to-keys")?);
-    let keys = DataKeys::open(to.records.clone(), masters, data_keys()).await.context("--to-keys")?;
+    let options = args.new_keys.within(data_keys());
+    let keys = DataKeys::open(to.records.clone(), masters, options).await.context("--to-keys")?;
     Ok(Some((opened, to.clone().behind(keys).await?)))
 }
 

@@ -12,6 +12,7 @@ use self::rows::{Rows, Source};
 use crate::console::{Progress, print, print_json};
 use crate::exit::Exit;
 use crate::import;
+use crate::key_sources::NewKeyArgs;
 use crate::stores::KeyedJournalArgs;
 
 /// Bring events that something else has stored, as plain JSON rows, into a journal.
@@ -34,6 +35,8 @@ pub(crate) struct Args {
     mapping: PathBuf,
     #[command(flatten)]
     journal: KeyedJournalArgs,
+    #[command(flatten)]
+    new_keys: NewKeyArgs,
     /// Write the events; otherwise they are only counted
     #[arg(long)]
     apply: bool,
@@ -95,7 +98,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<Exit> {
         found.print(args.json)?;
         return Ok(Exit::Well);
     }
-    let stores = args.journal.open().await?;
+    let stores = args.journal.open_making(&args.new_keys).await?;
     let lines = rows.into_lines()?;
     let written = Box::pin(import::write_lines(&stores, lines, &place, args.json)).await;
     stores.close().await;

@@ -318,3 +318,40 @@ fn all_ids_of_a_scope_are_erased_together_and_may_live_again_together() {
         .says(&["2 of 2 ids have a new key"]);
     annals(here, &[&["verify"], &BANK[..], &KEYS].concat()).exits(0);
 }
+
+/// What an application's function says is not known to a command: it is told, or each id has a key of its own.
+#[test]
+fn what_is_imported_or_encrypted_into_a_scope_is_erased_with_it() {
+    let home = tempfile::tempdir().unwrap();
+    let here = home.path();
+    annals(here, &["keys", "generate", "ring.json"]).exits(0);
+    household(here);
+    for owner in ["t7-alice", "t7-bob", "carol"] {
+        let (id, file) = (format!("account|{owner}"), format!("{owner}.jsonl"));
+        annals(here, &[&["export", &id, "--output", &file], &BANK[..], &KEYS].concat()).exits(0);
+    }
+    let new = ["--journal", "sqlite://new.db"];
+    let import = |owner: &str, more: &[&str]| {
+        annals(here, &[&["import", &format!("{owner}.jsonl")], &new[..], more].concat())
+    };
+    let (keys, into) = (&KEYS[..], &["--into-scope", "t7"][..]);
+    import("t7-alice", into).exits(3).says(&["--into-scope", "--keys file:ring.json"]);
+    import("t7-alice", &[keys, into].concat()).exits(0);
+    import("carol", keys).exits(0);
+    import("t7-bob", &[]).exits(3).says(&["the journal is encrypted"]);
+    let status = || {
+        let run = annals(here, &[&["keys", "status", "--json"], &new[..]].concat());
+        let status = run.exits(0).json().remove(0);
+        ["ids", "in_scopes", "scopes"].map(|name| status[name].as_u64().unwrap())
+    };
+    assert_eq!(status(), [2, 1, 1]);
+    let apply = ["keys", "erase", "--scope", "t7", "--log", "new.jsonl", "--apply"];
+    annals(here, &[&apply, &new[..]].concat()).exits(0).says(&["account|t7-alice: erased", "1 ids erased"]);
+
+    // What was in the clear.
+    let plain = ["--journal", "sqlite://plain.db"];
+    annals(here, &[&["import", "t7-bob.jsonl"], &plain[..]].concat()).exits(0);
+    annals(here, &[&["keys", "encrypt", "--all"], &plain[..], keys, into].concat()).exits(0);
+    let apply = ["keys", "erase", "--scope", "t7", "--log", "plain.jsonl", "--apply"];
+    annals(here, &[&apply, &plain[..]].concat()).exits(0).says(&["account|t7-bob: erased", "1 ids erased"]);
+}
