@@ -3,22 +3,25 @@ use std::fmt;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-use super::record::{LINK_BYTES, Link, Links, Record};
+use super::record::{AUTHENTIC_BYTES, LINK_BYTES, Link, Links, TAG_BYTES};
 use crate::encryption::{KeyBytes, Seal};
 use crate::{Head, Mark, PersistenceId, SeqNr};
 
-/// What links an id's events, each to the one before, under the journal's chain key: HMAC-SHA256, cut to 16 bytes.
+/// What links an id's events, each to the one before, under the journal's chain key.
 ///
 /// ```text
-///  begins(id, n)  = HMAC(k1, n, id)                                            what the first sealed event builds on, n before it
-///  link           = HMAC(k2, out of the event before | out or 16 zero bytes | has out, 1 | length of context, u32 | context
-///                            | nonce | tag | ciphertext)
-///  mark           = link | HMAC(k3, number of the newest event, its link, id)   beside the head
-///  deletion       = HMAC(k4, bound, the link at the bound, id)                  in a record of its own
+///  begins(id, n)  = HMAC(k1, n, id), 24                                            what the first sealed event builds on, n before it
+///  link           = HMAC(k2, context | nonce | tag | ciphertext), 16 | tag, 8      the context has the link before
+///  mark           = link | HMAC(k3, number of the newest event, its link, id), 8   beside the head
+///  deletion       = HMAC(k4, bound, the link at the bound, id), 16                 in a record of its own
 /// ```
 ///
-/// k1 to k4 are HMACs of the chain key over their names. The context is that of the seal, so a link authenticates every field and every
-/// byte of an event, and through the link before all that came earlier; no data key is needed to check it.
+/// k1 to k4 are HMACs of the chain key over their names; each is SHA-256's, cut to so many bytes. The context is that of the seal, so a link
+/// authenticates every field and every byte of an event, and through the link before all that came earlier; no data key is needed to check it.
+///
+/// Who has the data key need not compute it: an event whose seal is right is the one that was sealed with that tag, and its successor's seal is right
+/// with its tag in its context alone. So replays compare tags, and compute the link of the newest event, and those where they change over from
+/// one piece to another.
 #[derive(Clone)]
 pub(super) struct Chain {
     begins: Hmac<Sha256>,
@@ -50,43 +53,17 @@ impl Chain {
         cut(mac)
     }
 
-    /// The link of an event upon the one before.
-    pub(super) fn link(
-        &self,
-        before: &Link,
-        out: Option<&Link>,
-        context: &[u8],
-        seal: &Seal,
-        ciphertext: &[u8],
-    ) -> Link {
-        cut(self.link_mac(before, out, context, seal, ciphertext))
-    }
-
-    /// Whether a record's link is upon this one.
-    pub(super) fn follows(&self, record: &Record, before: &Link, context: &[u8]) -> bool {
-        self.link_mac(before, record.links.out.as_ref(), context, &record.seal, &record.ciphertext)
-            .verify_truncated_left(&record.links.link)
-            .is_ok()
-    }
-
-    fn link_mac(
-        &self,
-        before: &Link,
-        out: Option<&Link>,
-        context: &[u8],
-        seal: &Seal,
-        ciphertext: &[u8],
-    ) -> Hmac<Sha256> {
+    /// The link of an event whose context says what it stands upon.
+    pub(super) fn link(&self, context: &[u8], seal: &Seal, ciphertext: &[u8]) -> Link {
         let mut mac = self.links.clone();
-        mac.update(before);
-        mac.update(out.unwrap_or(&[0; LINK_BYTES]));
-        mac.update(&[u8::from(out.is_some())]);
-        mac.update(&u32::try_from(context.len()).unwrap_or(u32::MAX).to_be_bytes());
         mac.update(context);
         mac.update(&seal.nonce);
         mac.update(&seal.tag);
         mac.update(ciphertext);
-        mac
+        let mut link = [0; LINK_BYTES];
+        link[..AUTHENTIC_BYTES].copy_from_slice(&cut::<AUTHENTIC_BYTES>(mac));
+        link[AUTHENTIC_BYTES..].copy_from_slice(&seal.tag[..TAG_BYTES]);
+        link
     }
 
     /// The mark of an id whose newest event has this number and this link.
@@ -94,7 +71,7 @@ impl Chain {
         let mut bytes = [0; Mark::BYTES];
         let (first, second) = bytes.split_at_mut(LINK_BYTES);
         first.copy_from_slice(link);
-        second.copy_from_slice(&cut(self.mark_mac(id, newest, link)));
+        second.copy_from_slice(&cut::<MARK_BYTES>(self.mark_mac(id, newest, link)));
         Mark::from_bytes(bytes)
     }
 
@@ -144,9 +121,13 @@ fn keyed(key: &[u8]) -> Hmac<Sha256> {
     Hmac::new_from_slice(key).expect("32 bytes are a key")
 }
 
-fn cut(mac: Hmac<Sha256>) -> Link {
+/// The first bytes; there are 32.
+fn cut<const BYTES: usize>(mac: Hmac<Sha256>) -> [u8; BYTES] {
     let whole = mac.finalize().into_bytes();
-    let mut link = [0; LINK_BYTES];
-    link.copy_from_slice(&whole[..LINK_BYTES]);
-    link
+    let mut first = [0; BYTES];
+    first.copy_from_slice(&whole[..BYTES]);
+    first
 }
+
+/// Whoever wants to guess them has to have a mark looked at for each guess.
+const MARK_BYTES: usize = Mark::BYTES - LINK_BYTES;

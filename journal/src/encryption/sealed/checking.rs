@@ -132,14 +132,11 @@ impl HistoryCheck {
             Ok(record) => record,
             Err(error) => return Err(vec![Fault { kind: FaultKind::Unreadable, error }]),
         };
-        self.before = Before::Sealed(record.links);
         let key = self.key(number).await;
-        events::context_of(event, &mut self.context);
+        let links = events::links(&self.vault.chain, event, &record, &mut self.context);
         let follows = match before {
             Before::Unknown => true,
-            Before::Plain(links) | Before::Sealed(links) => {
-                events::follows(&self.vault.chain, &links, event, &record, &mut self.context)
-            }
+            Before::Plain(links) | Before::Sealed(links) => record.follows(&links),
         };
         // What was encrypted must not be in the clear again.
         let follows = follows && (!behind_plain || self.may_be_plain(event.seq_nr.previous()));
@@ -148,7 +145,7 @@ impl HistoryCheck {
             Ok(key) => match events::open_within(&key, event.clone(), &record, &self.context) {
                 Ok(opened) => Some(Sound::Opened(Box::new(opened))),
                 Err(error) => {
-                    // A link over these bytes cannot be right either.
+                    // What follows cannot stand upon these bytes.
                     return Err(vec![Fault { kind: FaultKind::Unreadable, error }]);
                 }
             },
@@ -159,6 +156,7 @@ impl HistoryCheck {
                 None
             }
         };
+        self.before = Before::Sealed(links);
         if !follows {
             faults.insert(0, Fault::broken(events::corrupt(event, events::DOES_NOT_FOLLOW)));
         }

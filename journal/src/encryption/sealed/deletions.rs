@@ -1,7 +1,7 @@
 //! What authenticates that an id's events were deleted, and what the first one that is left builds on.
 //!
 //! ```text
-//!  encryption/deleted/<persistence id>  =  format, 1 | one or more of: bound, u64 | link, 16 | out, 16 | authentic, 16
+//!  encryption/deleted/<persistence id>  =  format, 1 | one or more of: bound, u64 | link, 24 | out, 24 | authentic, 16
 //! ```
 //!
 //! The entry of a bound is stored before anything is deleted, beside those of bounds that may still be in force; so a crash in between
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::chain::Chain;
-use super::record::{LINK_BYTES, Links};
+use super::record::{AUTHENTIC_BYTES, LINK_BYTES, Links};
 use crate::{CompareAndSet, JournalError, PersistenceId, RecordKey, Records, SeqNr};
 
 /// The bounds to which an id's events may be deleted, each with the links of the event there.
@@ -100,5 +100,5 @@ fn key(id: &PersistenceId) -> Result<RecordKey, JournalError> {
         .map_err(|error| JournalError::rejected(id, error.to_string()))
 }
 
-const ENTRY_BYTES: usize = 8 + 3 * LINK_BYTES;
+const ENTRY_BYTES: usize = 8 + 2 * LINK_BYTES + AUTHENTIC_BYTES;
 const FORMAT: u8 = 1;

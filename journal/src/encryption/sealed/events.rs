@@ -29,12 +29,11 @@ pub(super) fn seal_reserved(
     event: &Envelope,
     context: &mut Vec<u8>,
 ) -> (Bytes, Links) {
-    write_context(context, key.scope(), key.id(), event);
+    write_context(context, key.id(), (before, out.as_ref()), event);
     let (mut draft, begin) = Record::draft(&event.payload, out.as_ref());
     let seal = key.seal_reserved(context, &mut draft[begin..]);
-    let link = chain.link(before, out.as_ref(), context, &seal, &draft[begin..]);
-    let links = Links { link, out };
-    (Record::finish(draft, &seal, &links), links)
+    let link = chain.link(context, &seal, &draft[begin..]);
+    (Record::finish(draft, &seal, before, out.as_ref()), Links { link, out })
 }
 
 /// The record of a sealed event.
@@ -45,24 +44,26 @@ pub(super) fn record(event: &Envelope) -> Result<Record, JournalError> {
     Record::parse(&event.payload).map_err(|error| corrupt(event, error))
 }
 
-/// Whether an event stands behind one of these links; either of two where the one before was replaced. Leaves its context. No key is
-/// needed, so it is known of an event that was erased, too.
-pub(super) fn follows(
-    chain: &Chain,
-    before: &Links,
-    event: &Envelope,
-    record: &Record,
-    context: &mut Vec<u8>,
-) -> bool {
-    context_of(event, context);
-    let follows = |link: &Link| chain.follows(record, link, context);
-    follows(before.out()) || before.out.is_some() && follows(&before.link)
+/// Where an event stands, as it is stored. Leaves its context. No key is needed, so it is known of an event that was erased, too.
+pub(super) fn links(chain: &Chain, event: &Envelope, record: &Record, context: &mut Vec<u8>) -> Links {
+    context_of(event, record, context);
+    Links { link: chain.link(context, &record.seal, &record.ciphertext), out: record.out }
+}
+
+/// The same of stored bytes alone.
+///
+/// # Errors
+/// [`JournalError::Corrupt`] with id and number.
+pub(super) fn links_of(chain: &Chain, event: &Envelope) -> Result<Links, JournalError> {
+    let record = record(event)?;
+    Ok(links(chain, event, &record, &mut Vec::with_capacity(CONTEXT_BYTES)))
 }
 
 /// The context of a sealed event, as it is stored.
-pub(super) fn context_of(event: &Envelope, context: &mut Vec<u8>) {
-    // The scope is the id itself; 0 is no generation.
-    write_context(context, event.persistence_id.as_str(), event.key_id.unwrap_or(KeyId(0)), event);
+pub(super) fn context_of<T>(event: &Envelope, record: &Record<T>, context: &mut Vec<u8>) {
+    // 0 is no generation.
+    let generation = event.key_id.unwrap_or(KeyId(0));
+    write_context(context, generation, (&record.before, record.out.as_ref()), event);
 }
 
 /// The event as it was before it was sealed, with its context at hand.
@@ -88,7 +89,7 @@ pub(super) fn open(
     record: &Record,
     context: &mut Vec<u8>,
 ) -> Result<Envelope, JournalError> {
-    write_context(context, key.scope(), key.id(), &event);
+    context_of(&event, record, context);
     open_within(key, event, record, context)
 }
 
@@ -97,3 +98,5 @@ pub(super) fn corrupt(event: &Envelope, reason: impl ToString) -> JournalError {
 }
 
 pub(super) const DOES_NOT_FOLLOW: &str = "its link does not follow from the event before it: one of the two was changed, moved, put back or cut out";
+/// Of nearly every event's context.
+pub(super) const CONTEXT_BYTES: usize = 256;

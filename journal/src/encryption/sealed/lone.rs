@@ -1,6 +1,7 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
+use super::events::CONTEXT_BYTES;
 use super::ids::{Id, Tail};
 use super::record::Links;
 use super::{Vault, events};
@@ -106,6 +107,3 @@ impl Vault {
 pub(super) fn no_answer() -> JournalError {
     JournalError::Unknown { reason: "the journal gave no answer".into(), source: None }
 }
-
-/// Of nearly every event's context.
-const CONTEXT_BYTES: usize = 256;

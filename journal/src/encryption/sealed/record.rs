@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use bytes::Bytes;
 
 use crate::encryption::Seal;
@@ -6,28 +8,32 @@ use crate::encryption::cipher::{AUTH_TAG_BYTES, NONCE_BYTES};
 /// A payload as it is stored once it is sealed.
 ///
 /// ```text
-///  ┌──────────┬──────────┬────────┬─────────┬─────────────────────┬───────────────────┐
-///  │ format,1 │ nonce,12 │ tag,16 │ link,16 │ out,16: only in 2   │ ciphertext, rest  │
-///  └──────────┴──────────┴────────┴─────────┴─────────────────────┴───────────────────┘
+///  ┌──────────┬──────────┬────────┬───────────┬─────────────────────┬───────────────────┐
+///  │ format,1 │ nonce,12 │ tag,16 │ before,24 │ out,24: only in 2   │ ciphertext, rest  │
+///  └──────────┴──────────┴────────┴───────────┴─────────────────────┴───────────────────┘
 /// ```
 ///
-/// Format 1 has no `out`: what comes next builds on `link`. Format 2 is a record that was put in the place of another: its own link is
-/// new, and `out` is what its successor was written upon, so that this one need not change.
+/// `before` is the link of the event before. Its own link is not stored with it: its successor has it as `before`, that of the newest is in the mark. Format 1 has no
+/// `out`: what comes next builds on its link. Format 2 is a record that was put in the place of another: its own link is new, and `out` is what
+/// its successor was written upon, so that this one need not change.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Record {
+pub(super) struct Record<T = Bytes> {
     pub(super) seal: Seal,
-    pub(super) links: Links,
+    /// What it stands upon.
+    pub(super) before: Link,
+    /// What its successor was written upon, when that is another than its own link.
+    pub(super) out: Option<Link>,
     /// Shares the envelope's memory.
-    pub(super) ciphertext: Bytes,
+    pub(super) ciphertext: T,
 }
 
-/// 16 bytes that authenticate an event and all that came before.
+/// Stands for an event and all that came before: 16 bytes that authenticate them, and the beginning of the event's tag.
 pub(super) type Link = [u8; LINK_BYTES];
 
 /// An event's place in the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Links {
-    /// Authenticates the record, upon the link before.
+    /// Of the record as it is.
     pub(super) link: Link,
     /// What its successor was written upon, when that is another.
     pub(super) out: Option<Link>,
@@ -56,11 +62,11 @@ pub(super) enum NoRecord {
 
 impl Record {
     /// How many bytes a record has more than what is sealed in it.
-    pub(super) const OVERHEAD: usize = 1 + NONCE_BYTES + AUTH_TAG_BYTES + 2 * LINK_BYTES;
+    pub(super) const OVERHEAD: usize = OUT.end;
 
     /// A buffer with room for everything before the text, and the text, which begins at the number that is answered.
     pub(super) fn draft(text: &[u8], out: Option<&Link>) -> (Vec<u8>, usize) {
-        let begin = Self::OVERHEAD - if out.is_some() { 0 } else { LINK_BYTES };
+        let begin = if out.is_some() { OUT.end } else { BEFORE.end };
         let mut bytes = Vec::with_capacity(begin + text.len());
         bytes.resize(begin, 0);
         bytes.extend_from_slice(text);
@@ -68,12 +74,12 @@ impl Record {
     }
 
     /// Fills in what comes before the text.
-    pub(super) fn finish(mut draft: Vec<u8>, seal: &Seal, links: &Links) -> Bytes {
-        draft[0] = if links.out.is_some() { FORMAT_REPLACED } else { FORMAT };
+    pub(super) fn finish(mut draft: Vec<u8>, seal: &Seal, before: &Link, out: Option<&Link>) -> Bytes {
+        draft[0] = if out.is_some() { FORMAT_REPLACED } else { FORMAT };
         draft[NONCE].copy_from_slice(&seal.nonce);
         draft[TAG].copy_from_slice(&seal.tag);
-        draft[LINK].copy_from_slice(&links.link);
-        if let Some(out) = &links.out {
+        draft[BEFORE].copy_from_slice(before);
+        if let Some(out) = out {
             draft[OUT].copy_from_slice(out);
         }
         draft.into()
@@ -81,9 +87,35 @@ impl Record {
 
     /// Reads a sealed payload.
     pub(super) fn parse(payload: &Bytes) -> Result<Self, NoRecord> {
+        let Record { seal, before, out, ciphertext } = Record::read(payload)?;
+        Ok(Self { seal, before, out, ciphertext: payload.slice_ref(ciphertext) })
+    }
+}
+
+impl<T> Record<T> {
+    /// What is left when its text is somewhere else.
+    pub(super) fn without_text(self) -> Record<()> {
+        let Self { seal, before, out, .. } = self;
+        Record { seal, before, out, ciphertext: () }
+    }
+
+    /// Whether it stands upon an event: upon what that says to its successor, or upon itself.
+    pub(super) fn follows(&self, links: &Links) -> bool {
+        self.before == *links.out() || self.before == links.link
+    }
+
+    /// Whether it stands upon a record that is authentic; that is known by the tag alone.
+    pub(super) fn follows_record<U>(&self, record: &Record<U>) -> bool {
+        self.before[AUTHENTIC_BYTES..] == record.seal.tag[..TAG_BYTES] || record.out == Some(self.before)
+    }
+}
+
+impl<'a> Record<&'a [u8]> {
+    /// The same without a share of the memory.
+    pub(super) fn read(payload: &'a [u8]) -> Result<Self, NoRecord> {
         let (begin, replaced) = match payload.first() {
             None => return Err(NoRecord::Short),
-            Some(&FORMAT) => (LINK.end, false),
+            Some(&FORMAT) => (BEFORE.end, false),
             Some(&FORMAT_REPLACED) => (OUT.end, true),
             Some(&found) => return Err(NoRecord::Format { found }),
         };
@@ -96,16 +128,21 @@ impl Record {
         let out = if replaced { Some(array(&payload[OUT])?) } else { None };
         Ok(Self {
             seal: Seal { nonce: array(&payload[NONCE])?, tag: array(&payload[TAG])? },
-            links: Links { link: array(&payload[LINK])?, out },
-            ciphertext: payload.slice(begin..),
+            before: array(&payload[BEFORE])?,
+            out,
+            ciphertext: &payload[begin..],
         })
     }
 }
 
-pub(super) const LINK_BYTES: usize = 16;
+/// Of an HMAC, of which a link has the first bytes.
+pub(super) const AUTHENTIC_BYTES: usize = 16;
+/// Of an event's tag.
+pub(super) const TAG_BYTES: usize = 8;
+pub(super) const LINK_BYTES: usize = AUTHENTIC_BYTES + TAG_BYTES;
 const FORMAT: u8 = 1;
 const FORMAT_REPLACED: u8 = 2;
-const NONCE: std::ops::Range<usize> = 1..1 + NONCE_BYTES;
-const TAG: std::ops::Range<usize> = NONCE.end..NONCE.end + AUTH_TAG_BYTES;
-const LINK: std::ops::Range<usize> = TAG.end..TAG.end + LINK_BYTES;
-const OUT: std::ops::Range<usize> = LINK.end..LINK.end + LINK_BYTES;
+const NONCE: Range<usize> = 1..1 + NONCE_BYTES;
+const TAG: Range<usize> = NONCE.end..NONCE.end + AUTH_TAG_BYTES;
+const BEFORE: Range<usize> = TAG.end..TAG.end + LINK_BYTES;
+const OUT: Range<usize> = BEFORE.end..BEFORE.end + LINK_BYTES;

@@ -57,14 +57,21 @@ impl Vault {
             // A sealed one between plain ones would be no beginning of a chain.
             return Ok(Some(new));
         }
-        let out = *events::record(&stored)?.links.out();
+        let out = *events::links_of(&self.chain, &stored)?.out();
         // What was deleted meanwhile is not there to be replaced.
         let Some(before) = self.links_at(&new.persistence_id, new.seq_nr.previous()).await? else {
             return Ok(None);
         };
         let mut key = self.key_to_seal(&new.persistence_id, new.seq_nr).await?;
-        let (payload, _) =
-            self.seal_event(&mut key, before.out(), Some(out), &new, &mut Vec::with_capacity(256)).await?;
+        let (payload, _) = self
+            .seal_event(
+                &mut key,
+                before.out(),
+                Some(out),
+                &new,
+                &mut Vec::with_capacity(events::CONTEXT_BYTES),
+            )
+            .await?;
         Ok(Some(Envelope { key_id: Some(key.id()), payload, ..new }))
     }
 
@@ -101,7 +108,7 @@ impl Vault {
         let found: Vec<_> = self.inner.replay(range).try_collect().await?;
         match found.into_iter().next() {
             Some(Replayed::Event(event)) if event.envelope.key_id.is_some() => {
-                Ok(Some(events::record(&event.envelope)?.links))
+                events::links_of(&self.chain, &event.envelope).map(Some)
             }
             Some(Replayed::Event(_)) => Ok(Some(self.plain_links(id, seq_nr))),
             Some(Replayed::Deleted { .. }) => Ok(self.deletions(id).await?.at(seq_nr)),

@@ -1,11 +1,13 @@
 use std::collections::VecDeque;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::vec;
 
-use futures::future::FutureExt as _;
-use futures::stream::{self, BoxStream, StreamExt as _};
+use futures::future::{BoxFuture, FutureExt as _};
+use futures::stream::{BoxStream, Stream, StreamExt as _};
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::sync::mpsc;
 
 use super::ids::Stored;
 use super::plain::{BEHIND_SEALED, REFUSED};
@@ -19,31 +21,101 @@ use crate::{Envelope, JournalError, KeyId, ReplayRange, Replayed, SeqNr, StoredE
 ///
 /// ```text
 ///  inner journal ─→ gather ─→ runs and other items, in order ─→ checked upon what came before ─→ given
-///                                └ a full run behind another: opened in a task of its own meanwhile
+///                   └ behind the first full run: in tasks of its own, a few runs before they are asked for ┘
 /// ```
 pub(super) fn replay(
     vault: Arc<Vault>,
     range: ReplayRange,
 ) -> BoxStream<'static, Result<Replayed, JournalError>> {
-    let begin = async move { Replay::begin(vault, range).await };
-    stream::once(begin)
-        .flat_map(|begun| match begun {
-            Ok(replay) => stream::unfold(Some(Box::new(replay)), |replay| async {
-                let mut replay = replay?;
-                match replay.next_gathered().await {
-                    Ok(Some(items)) => Some((Ok(items), Some(replay))),
-                    Ok(None) => None,
-                    Err(error) => Some((Err(error), None)),
+    let first = async move {
+        match Replay::begin(vault, range).await {
+            Ok(replay) => step(Box::new(replay)).await,
+            Err(error) => (None, Err(error)),
+        }
+    };
+    Given { from: From::Here(first.boxed()), events: Vec::new().into_iter() }.boxed()
+}
+
+/// One item after the other. Events of a run are given without a further look at what they come from.
+struct Given {
+    from: From,
+    events: vec::IntoIter<StoredEvent>,
+}
+
+/// Where the next items come from.
+enum From {
+    /// Whoever asks for them.
+    Here(BoxFuture<'static, (Option<Box<Replay>>, Answer)>),
+    /// A task.
+    Ahead(mpsc::Receiver<Answer>),
+    Ended,
+}
+
+/// `None`: that was all.
+type Answer = Result<Option<Items>, JournalError>;
+
+async fn step(mut replay: Box<Replay>) -> (Option<Box<Replay>>, Answer) {
+    let answer = replay.next_gathered().await;
+    (Some(replay), answer)
+}
+
+/// Has the next items made and sent, and then those behind them. Each are made in a task of its own: the spawning one ends, and so whoever
+/// was woken by what it sent is not kept waiting behind it, but taken by another thread.
+fn go_ahead(runtime: &Handle, mut replay: Box<Replay>, items: mpsc::Sender<Answer>) {
+    let handle = runtime.clone();
+    runtime.spawn(async move {
+        // Nobody listens any more.
+        let Ok(room) = items.reserve_owned().await else { return };
+        let answer = replay.next_gathered().await;
+        let more = matches!(answer, Ok(Some(_)));
+        let items = room.send(answer);
+        if more {
+            go_ahead(&handle, replay, items);
+        }
+    });
+}
+
+impl Stream for Given {
+    type Item = Result<Replayed, JournalError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let given = &mut *self;
+        loop {
+            if let Some(event) = given.events.next() {
+                return Poll::Ready(Some(Ok(Replayed::Event(event))));
+            }
+            let answer = match &mut given.from {
+                From::Ended => return Poll::Ready(None),
+                From::Here(items) => {
+                    let (replay, answer) = ready!(items.poll_unpin(context));
+                    given.from = match (replay, Handle::try_current()) {
+                        (Some(replay), Ok(runtime)) if replay.was_full && matches!(answer, Ok(Some(_))) => {
+                            let (sender, receiver) = mpsc::channel(RUNS_AHEAD);
+                            go_ahead(&runtime, replay, sender);
+                            From::Ahead(receiver)
+                        }
+                        (Some(replay), _) => From::Here(step(replay).boxed()),
+                        (None, _) => From::Ended,
+                    };
+                    answer
                 }
-            })
-            .flat_map(|items| match items {
-                Ok(items) => stream::iter(items.map(Ok)).left_stream(),
-                Err(error) => stream::iter([Err(error)]).right_stream(),
-            })
-            .left_stream(),
-            Err(error) => stream::iter([Err(error)]).right_stream(),
-        })
-        .boxed()
+                From::Ahead(items) => ready!(items.poll_recv(context)).unwrap_or_else(|| Err(stopped())),
+            };
+            match answer {
+                Ok(Some(Items::Events(events))) => given.events = events,
+                Ok(Some(Items::One(item))) => return Poll::Ready(Some(Ok(item))),
+                Ok(None) => given.from = From::Ended,
+                Err(error) => {
+                    given.from = From::Ended;
+                    return Poll::Ready(Some(Err(error)));
+                }
+            }
+        }
+    }
+}
+
+fn stopped() -> JournalError {
+    JournalError::Unavailable { reason: "the runtime stopped while events were opened".into(), source: None }
 }
 
 struct Replay {
@@ -54,8 +126,8 @@ struct Replay {
     pulled: Option<Result<Replayed, JournalError>>,
     ended: bool,
     ahead: VecDeque<Ahead>,
-    /// What comes behind the last run that is ahead builds on.
-    reach: Option<Links>,
+    /// Whether the last run was as long as one may be.
+    was_full: bool,
     /// A head that was there before the first event was read.
     stored: Stored,
     before: Before,
@@ -73,14 +145,12 @@ struct Replay {
 enum Ahead {
     Item(Result<Replayed, JournalError>),
     Run(Run),
-    /// On its way in a task of its own.
-    Opening(JoinHandle<Opened>),
 }
 
 /// Given one after the other.
 #[allow(clippy::large_enum_variant, reason = "there is one at a time, and it is not moved while it is given")]
 enum Items {
-    One(Option<Replayed>),
+    One(Replayed),
     Events(vec::IntoIter<StoredEvent>),
 }
 
@@ -124,13 +194,13 @@ impl Replay {
             pulled: None,
             ended: false,
             ahead: VecDeque::new(),
-            reach: None,
+            was_full: false,
             stored,
             before,
             seen,
             left,
             key: None,
-            context: Vec::with_capacity(256),
+            context: Vec::with_capacity(events::CONTEXT_BYTES),
             held: None,
         })
     }
@@ -138,13 +208,13 @@ impl Replay {
     /// The next items, erased neighbours as one.
     async fn next_gathered(&mut self) -> Result<Option<Items>, JournalError> {
         let next = self.next_held().await?;
-        let Some(Items::One(Some(Replayed::Erased { from, mut to }))) = next else { return Ok(next) };
+        let Some(Items::One(Replayed::Erased { from, mut to })) = next else { return Ok(next) };
         loop {
             match self.next_held().await {
-                Ok(Some(Items::One(Some(Replayed::Erased { to: more, .. })))) => to = more,
+                Ok(Some(Items::One(Replayed::Erased { to: more, .. }))) => to = more,
                 other => {
                     self.held = Some(other);
-                    return Ok(Some(Items::One(Some(Replayed::Erased { from, to }))));
+                    return Ok(Some(Items::One(Replayed::Erased { from, to })));
                 }
             }
         }
@@ -165,21 +235,19 @@ impl Replay {
                     self.check_end().await?;
                     return Ok(None);
                 }
-                Some(Ahead::Item(item)) => self.item(item?).await?.map(|item| Items::One(Some(item))),
+                Some(Ahead::Item(item)) => self.item(item?).await?.map(Items::One),
                 Some(Ahead::Run(run)) => match self.before {
                     Before::Sealed(before) => self.opened(run.open(before)).await?,
-                    // What stands between is looked at by itself.
+                    // The first that is sealed is looked at by itself.
                     Before::Plain(_) | Before::Gone(_) | Before::Deleted => {
-                        self.one_by_one(run.into_events());
+                        let (first, others) = run.split();
+                        if let Some(others) = others {
+                            self.ahead.push_front(Ahead::Run(others));
+                        }
+                        self.one_by_one(first);
                         None
                     }
                 },
-                Some(Ahead::Opening(opening)) => {
-                    let opened = opening.await.map_err(|gone| {
-                        JournalError::unavailable("the runtime stopped while events were opened", gone)
-                    })?;
-                    self.opened(opened).await?
-                }
             };
             if items.is_some() {
                 return Ok(items);
@@ -189,26 +257,27 @@ impl Replay {
         Ok(None)
     }
 
-    /// Has at least one item ahead, unless there is none, and more as far as they are there already.
+    /// Has at least one item ahead, unless there is none.
     async fn read_ahead(&mut self) {
-        if self.ahead.is_empty()
-            && let Some(item) = self.pull(true).await
-        {
-            self.gather(item).await;
+        if !self.ahead.is_empty() {
+            return;
         }
-        while self.ahead.len() < RUNS_AHEAD
-            && let Some(item) = self.pull(false).await
-        {
-            self.gather(item).await;
+        let item = match self.pull_now() {
+            None if !self.ended => self.items.next().await,
+            there => there,
+        };
+        match item {
+            Some(item) => self.gather(item).await,
+            None => self.ended = true,
         }
     }
 
-    /// The next item of the inner journal, if there is one, or if it is there already.
-    async fn pull(&mut self, wait: bool) -> Option<Result<Replayed, JournalError>> {
+    /// The next item of the inner journal, if it is there already.
+    fn pull_now(&mut self) -> Option<Result<Replayed, JournalError>> {
         if self.pulled.is_some() || self.ended {
             return self.pulled.take();
         }
-        let next = if wait { self.items.next().await } else { self.items.next().now_or_never()? };
+        let next = self.items.next().now_or_never()?;
         self.ended = next.is_none();
         next
     }
@@ -217,13 +286,10 @@ impl Replay {
     async fn gather(&mut self, first: Result<Replayed, JournalError>) {
         let mut run = match self.begin_run(first).await {
             Ok(run) => run,
-            Err(item) => {
-                self.reach = None;
-                return self.ahead.push_back(Ahead::Item(item));
-            }
+            Err(item) => return self.ahead.push_back(Ahead::Item(item)),
         };
         while !run.is_full() {
-            match self.pull(false).await {
+            match self.pull_now() {
                 Some(Ok(Replayed::Event(event))) if run.takes(&event) => run.push(event),
                 other => {
                     self.pulled = other;
@@ -231,14 +297,8 @@ impl Replay {
                 }
             }
         }
-        let (before, is_full) = (self.reach, run.is_full());
-        self.reach = run.reach();
-        self.ahead.push_back(match (before, Handle::try_current()) {
-            (Some(before), Ok(runtime)) if is_full => {
-                Ahead::Opening(runtime.spawn(async move { run.open(before) }))
-            }
-            _ => Ahead::Run(run),
-        });
+        self.was_full = run.is_full();
+        self.ahead.push_back(Ahead::Run(run));
     }
 
     /// A run that begins with a sealed event whose key is there; anything else comes back.
@@ -252,14 +312,14 @@ impl Replay {
         };
         let Some(key) = event.envelope.key_id else { return Err(Ok(Replayed::Event(event))) };
         match self.key(key).await {
-            Ok(key) => Ok(Run::begin(self.vault.clone(), key, event)),
+            Ok(key) => Ok(Run::begin(self.vault.clone(), key, event, self.was_full)),
             // It is said where the event is.
             Err(_) => Err(Ok(Replayed::Event(event))),
         }
     }
 
     /// Has events looked at one by one, before all else that is ahead.
-    fn one_by_one(&mut self, events: Vec<StoredEvent>) {
+    fn one_by_one(&mut self, events: impl IntoIterator<Item = StoredEvent, IntoIter: DoubleEndedIterator>) {
         for event in events.into_iter().rev() {
             self.ahead.push_front(Ahead::Item(Ok(Replayed::Event(event))));
         }
@@ -267,28 +327,40 @@ impl Replay {
 
     /// Gives the events of a run that are right.
     async fn opened(&mut self, opened: Opened) -> Result<Option<Items>, JournalError> {
-        let Opened { mut events, mut links, rest } = opened;
+        let Opened { mut events, mut reach, rest } = opened;
         self.one_by_one(rest);
-        events.truncate(usize::try_from(self.left).unwrap_or(usize::MAX));
-        for at in 0..events.len() {
-            let seq_nr = events[at].envelope.seq_nr;
-            if seq_nr == self.stored.head.seq_nr {
-                self.before = Before::Sealed(links[at]);
-                if let Err(error) = self.check_newest(seq_nr).await {
-                    self.held = Some(Err(error));
-                    events.truncate(at);
-                    break;
-                }
-            }
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        if events.len() > left {
+            events.truncate(left);
+            reach = None;
         }
-        links.truncate(events.len());
-        let (Some(last), Some(links)) = (events.last(), links.last()) else {
-            return self.held.take().unwrap_or(Ok(None));
-        };
+        let mut looked_at = 0;
+        while let Some(at) = position(&events[looked_at..], self.stored.head.seq_nr) {
+            let at = looked_at + at;
+            self.before = Before::Sealed(self.links_of_opened(&events[at])?);
+            if let Err(error) = self.check_newest(events[at].envelope.seq_nr).await {
+                self.held = Some(Err(error));
+                events.truncate(at);
+                reach = None;
+            }
+            looked_at = events.len().min(at + 1);
+        }
+        let Some(last) = events.last() else { return self.held.take().unwrap_or(Ok(None)) };
         self.seen = last.envelope.seq_nr;
-        self.before = Before::Sealed(*links);
+        self.before = Before::Sealed(match reach {
+            Some(links) => links,
+            None => self.links_of_opened(last)?,
+        });
         self.left -= events.len() as u64;
         Ok(Some(Items::Events(events.into_iter())))
+    }
+
+    /// Where an event stands that was opened.
+    fn links_of_opened(&self, event: &StoredEvent) -> Result<Links, JournalError> {
+        let StoredEvent { envelope, bytes, .. } = event;
+        let stored = Envelope::decode_as(bytes, &envelope.persistence_id, envelope.seq_nr)
+            .map_err(|error| events::corrupt(envelope, error))?;
+        events::links_of(&self.vault.chain, &stored)
     }
 
     /// Looks at an item by itself; `None` when it is not given.
@@ -337,7 +409,8 @@ impl Replay {
         let StoredEvent { offset, envelope, bytes } = event;
         let record = events::record(&envelope)?;
         self.check_follows(&envelope, &record, key.as_deref()).await?;
-        self.before = Before::Sealed(record.links);
+        let links = events::links(&self.vault.chain, &envelope, &record, &mut self.context);
+        self.before = Before::Sealed(links);
         let Some(key) = key else {
             return Ok(Replayed::Erased { from: envelope.seq_nr, to: envelope.seq_nr });
         };
@@ -384,11 +457,10 @@ impl Replay {
         key: Option<&DataKey>,
     ) -> Result<(), JournalError> {
         let (id, before) = (&self.asked.persistence_id, event.seq_nr.previous());
-        let chain = &self.vault.chain;
         let may_be_plain = key.is_none_or(|key| before < key.from_seq());
         if let Before::Plain(links) | Before::Gone(links) | Before::Sealed(links) = self.before
             && (may_be_plain || !matches!(self.before, Before::Plain(_)))
-            && events::follows(chain, &links, event, record, &mut self.context)
+            && record.follows(&links)
         {
             match self.before {
                 Before::Plain(_) => {
@@ -409,21 +481,18 @@ impl Replay {
         }
         // Plain events that were deleted have no entry, and somebody who wanted to delete more was killed before it was done.
         let plain = self.vault.plain_links(id, before);
-        if matches!(self.before, Before::Deleted)
-            && events::follows(chain, &plain, event, record, &mut self.context)
-        {
+        if matches!(self.before, Before::Deleted) && record.follows(&plain) {
             return Ok(());
         }
         // Somebody may have put a new seal in the place of the one before, or have deleted it, since we read it.
         if let Some(links) = self.vault.links_at(id, before).await?
             && (may_be_plain || links != plain || self.vault.is_deleted(id, before).await?)
-            && events::follows(chain, &links, event, record, &mut self.context)
+            && record.follows(&links)
         {
             return Ok(());
         }
         if self.vault.stored(id).await?.head.deleted_to >= event.seq_nr {
             // Gone meanwhile: nobody can say any more what it was built on. Its seal is still its own.
-            events::context_of(event, &mut self.context);
             return Ok(());
         }
         Err(events::corrupt(event, events::DOES_NOT_FOLLOW))
@@ -454,7 +523,7 @@ impl Replay {
     fn links_of(&self, event: &Envelope) -> Result<Before, JournalError> {
         Ok(match event.key_id {
             None => Before::Plain(self.vault.plain_links(&event.persistence_id, event.seq_nr)),
-            Some(_) => Before::Sealed(events::record(event)?.links),
+            Some(_) => Before::Sealed(events::links_of(&self.vault.chain, event)?),
         })
     }
 
@@ -507,18 +576,16 @@ impl Replay {
     }
 }
 
-impl Iterator for Items {
-    type Item = Replayed;
-
-    fn next(&mut self) -> Option<Replayed> {
-        match self {
-            Self::One(item) => item.take(),
-            Self::Events(events) => events.next().map(Replayed::Event),
-        }
+/// Where an event with this number is; most have none, and are asked at their ends.
+fn position(events: &[StoredEvent], seq_nr: SeqNr) -> Option<usize> {
+    let last = events.last()?.envelope.seq_nr;
+    if last < seq_nr {
+        return None;
     }
+    events.iter().position(|event| event.envelope.seq_nr == seq_nr)
 }
 
-/// So many are opened while the one before is taken.
+/// So many are opened before they are asked for.
 const RUNS_AHEAD: usize = 4;
 pub(super) const NOT_DELETED_BY_US: &str =
     "the events up to this one are gone, and no record says that they were deleted: they were cut off";

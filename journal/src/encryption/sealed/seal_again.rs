@@ -85,9 +85,9 @@ impl Vault {
             let (out, is_due) = match (stored.key_id, due) {
                 (None, due) => (*self.plain_links(id, seq_nr).out(), due == Due::Plain),
                 (Some(generation), Due::Before(target)) => {
-                    (*events::record(&stored)?.links.out(), generation < target)
+                    (*events::links_of(&self.chain, &stored)?.out(), generation < target)
                 }
-                (Some(_), Due::Plain) => (*events::record(&stored)?.links.out(), false),
+                (Some(_), Due::Plain) => (*events::links_of(&self.chain, &stored)?.out(), false),
             };
             if is_due {
                 let key = match &mut key {
