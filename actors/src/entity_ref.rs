@@ -242,7 +242,7 @@ pub struct Ask<A: Handle<C>, C: Command> {
 }
 
 impl<A: Handle<C>, C: Command> Ask<A, C> {
-    /// Waits at most this long; with 2 s and more up to 20 ms longer.
+    /// Waits at most this long; with 2 s and more up to 20 ms longer on a runtime with several threads.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = Some(limit);
         self

@@ -39,6 +39,13 @@ pub(crate) struct Patience {
     lanes: [Arc<Lane>; LANES],
 }
 
+/// A place to wait in.
+pub(crate) struct Entered<P> {
+    pub(crate) place: Arc<P>,
+    /// The reminder comes in real time: no test stops the clock of a runtime that has threads of its own.
+    pub(crate) in_real_time: bool,
+}
+
 /// Lies on lines of its own in every cache, because each thread has its own.
 #[repr(align(128))]
 struct Lane(Mutex<Entries>);
@@ -69,16 +76,18 @@ impl Patience {
     }
 
     /// A place to wait in, whose holder is reminded when it waits for a tick or two. `None`: it must see to its time itself.
-    pub(crate) fn enter<P: Place>(&self, new: impl FnOnce() -> P) -> Option<Arc<P>> {
+    pub(crate) fn enter<P: Place>(&self, new: impl FnOnce() -> P) -> Option<Entered<P>> {
         let lane = &self.lanes[lane_of_this_thread()];
         let mut entries = lane.entries();
         // A handle would be counted, and all cores count at the same place.
         if entries.ticker.is_some_and(|ticker| ticker.drives_itself) && task::try_id().is_some() {
-            return Some(entries.place(new()));
+            return Some(Entered { place: entries.place(new()), in_real_time: true });
         }
         let runtime = Handle::try_current().ok()?;
         match entries.ticker {
-            Some(ticker) if ticker.runtime == runtime.id() => Some(entries.place(new())),
+            Some(ticker) if ticker.runtime == runtime.id() => {
+                Some(Entered { place: entries.place(new()), in_real_time: ticker.drives_itself })
+            }
             Some(_) => None,
             None => {
                 let drives_itself = runtime.runtime_flavor() == RuntimeFlavor::MultiThread;
@@ -86,7 +95,7 @@ impl Patience {
                 let place = entries.place(new());
                 drop(entries);
                 runtime.spawn(tick(Ticker { lane: Arc::clone(lane), relieved: false }));
-                Some(place)
+                Some(Entered { place, in_real_time: drives_itself })
             }
         }
     }
@@ -224,7 +233,7 @@ mod tests {
     }
 
     fn entered(patience: &Patience) -> Arc<Sleeper> {
-        patience.enter(Sleeper::default).unwrap()
+        patience.enter(Sleeper::default).unwrap().place
     }
 
     impl Patience {

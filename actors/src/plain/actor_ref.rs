@@ -52,7 +52,8 @@ impl<M: Send + 'static> ActorRef<M> {
         }
     }
 
-    /// Sends a question and waits for the answer, all in all at most `limit`; with one of 2 s and more up to 20 ms longer.
+    /// Sends a question and waits for the answer, all in all at most `limit`; with one of 2 s and more up to 20 ms longer
+    /// on a runtime with several threads.
     ///
     /// ```
     /// # use std::time::Duration;

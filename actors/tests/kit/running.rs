@@ -289,7 +289,7 @@ async fn an_idle_entity_leaves_memory_on_virtual_time() {
 #[tokio::test(start_paused = true)]
 async fn settings_of_the_node_are_the_tests() {
     let (kit, _bell) = {
-        let mut builder = TestNode::builder().node(|node| node.ask_timeout(SEC));
+        let mut builder = TestNode::builder().node(|node| node.ask_timeout(2 * SEC));
         let bell = builder.probe::<Rung>();
         let rings = bell.actor_ref();
         (builder.kind(move || Kind::<Till>::new().service(Bell(rings.clone()))).start().await, bell)
@@ -298,7 +298,7 @@ async fn settings_of_the_node_are_the_tests() {
     let sent = kit.now();
     let late = kit.entity::<Till>("a").ask(Total).await;
     assert!(matches!(late, Err(AskError::Failed(Failure::TimedOut { .. }))), "{late:?}");
-    assert_eq!(kit.now(), sent.plus(SEC));
+    assert_eq!(kit.now(), sent.plus(2 * SEC));
     gate.open();
     assert_eq!(kit.entity::<Till>("a").ask(Total).await, Ok(0));
 }
