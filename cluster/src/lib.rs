@@ -11,7 +11,8 @@
 //!
 //! - [`shutdown`] (feature): the order in which a process stops, member of a cluster or not.
 //!
-//! What is not here: sockets, TLS, discovery.
+//! With the feature `net` it runs: [`Cluster`] drives a node over TCP and TLS ([`transport`]), finds contact points ([`discovery`]), and
+//! reaches actors on other nodes ([`remote`]).
 //!
 //! ```
 //! use annals_cluster::{Action, Event, FormingSettings, Identity, Incarnation, Input, Moment, Node, NodeAddress, Settings};
@@ -56,7 +57,15 @@ pub use cluster_state::{ClusterId, ClusterState, Known, Update};
 mod seen;
 pub use seen::Seen;
 
+#[cfg(feature = "net")]
+mod cluster;
+#[cfg(feature = "net")]
+pub use cluster::{Cluster, ClusterSettings, ClusterView, DowningLease, Ended, Events, Heard, StartError};
 pub mod discovery;
+#[cfg(feature = "net")]
+pub mod remote;
+#[cfg(feature = "net")]
+pub mod transport;
 
 mod assessment;
 mod detector;
@@ -65,7 +74,7 @@ mod tombstones;
 
 #[cfg(feature = "shutdown")]
 pub mod shutdown;
-#[cfg(feature = "shutdown")]
+#[cfg(any(feature = "net", feature = "shutdown"))]
 pub mod telemetry;
 
 mod fingerprint;

@@ -75,6 +75,10 @@ pub enum InvalidMessage {
     Facts(#[from] FactsTooLarge),
 }
 
+/// One message of every kind.
+#[cfg(all(test, feature = "net"))]
+pub(crate) use tests::every_kind as samples;
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -88,7 +92,7 @@ mod tests {
         Seen, Update,
     };
 
-    fn every_kind() -> Vec<Message> {
+    pub(crate) fn every_kind() -> Vec<Message> {
         let cluster = ClusterId(u64::MAX);
         let address = NodeAddress::new("node-1.internal", 2_552).unwrap();
         let mut identity = Identity::new(address.clone(), Incarnation(3));

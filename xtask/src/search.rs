@@ -128,6 +128,11 @@ pub(crate) const ALL: &[Search] = &[
         test: "short_runs_hold_all_invariants",
     },
     Search {
+        name: "cluster: bytes that make a decoder of the transport panic, reserve too much or accept too much",
+        file: "cluster/src/transport/search.rs",
+        test: "no_bytes_make_a_decoder_panic_or_reserve_too_much",
+    },
+    Search {
         name: "sign-ups: killed between the steps of those who want one address",
         file: "tests/stories/signup_kill.rs",
         test: "no_address_ever_has_two_users",
