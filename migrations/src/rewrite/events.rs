@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! rewrite   pages ══▶ what each event becomes ══▶ batches     a hash of what shall stand in each place is kept
-//! look      pages ══▶ the hash of each event, beside those
+//! look      pages ══▶ the hash of each event, beside those; meanwhile the next part is rewritten
 //! ```
 
 use std::collections::BTreeSet;
@@ -49,7 +49,7 @@ impl Sweep {
         let (mut wanted, mut written) = (Wanted::default(), Written::default());
         let (pages, mut read) = mpsc::channel(PAGES_AHEAD);
         let (batches, mut made) = mpsc::channel::<Batch>(PAGES_AHEAD);
-        let reading = self.read(from, PART, pages);
+        let reading = self.read(from, PART, None, pages);
         let working = async {
             let batches = batches;
             let mut pace = Pace::new(self.settings.events_per_second, Instant::now());
@@ -87,7 +87,7 @@ impl Sweep {
         let to = part.filter(|part| !part.is_last).map(|part| part.end);
         let mut comparison = part.map(|part| Comparison::with(&part.wanted));
         let (pages, read) = mpsc::channel(PAGES_AHEAD);
-        let reading = self.read(from, usize::MAX, pages);
+        let reading = self.read(from, usize::MAX, to, pages);
         let working = async {
             // Dropped at the end, so that reading ends.
             let mut read = read;
@@ -136,11 +136,13 @@ impl Sweep {
             .ok_or(RewriteError::Different { of: part.map_or(0, |part| part.wanted.len() as u64) })
     }
 
-    /// Reads pages until so many events were read, or nothing is left, or nobody takes them. Answers how far, and whether nothing is left.
+    /// Reads pages until so many events were read, or all up to an offset, or nothing is left, or nobody takes them. Answers how far, and
+    /// whether nothing is left.
     async fn read(
         &self,
         mut after: Offset,
         most: usize,
+        until: Option<Offset>,
         pages: mpsc::Sender<Page>,
     ) -> Result<(Offset, bool), RewriteError> {
         // One that is slowed down stops often, and not for long.
@@ -152,7 +154,8 @@ impl Sweep {
             let is_last = page.items.len() < at_a_time;
             events += page.items.len();
             after = page.complete_to;
-            if pages.send(page).await.is_err() || is_last || events >= most {
+            let enough = events >= most || until.is_some_and(|until| after >= until);
+            if pages.send(page).await.is_err() || is_last || enough {
                 return Ok((after, is_last));
             }
         }
@@ -286,5 +289,6 @@ const PAGE: usize = 2_048;
 const PAGES_AHEAD: usize = 2;
 /// So many events are worked on before others have their turn.
 const PIECE: usize = 128;
-/// Of each event of a part a hash is in memory: 32 MiB.
-const PART: usize = 4 * 1024 * 1024;
+/// Of each event of two parts a hash is in memory. So long that a part costs little, so short that the last one, beside which nothing is
+/// rewritten, is soon looked at.
+const PART: usize = 8 * PAGE;

@@ -37,15 +37,13 @@ where
 
     /// The events of today that a stored one means, each with its form of today.
     fn today(&self, stored: &Envelope) -> Result<Vec<(E, Encoded)>, AdaptError> {
-        let mut events = Vec::new();
-        self.events.from_journal(stored, &mut |event| events.push(event))?;
-        events
-            .into_iter()
-            .map(|event| {
-                let encoded = self.events.to_journal(&event)?;
-                Ok((event, encoded))
-            })
-            .collect()
+        let mut events = Vec::with_capacity(1);
+        let mut refused = None;
+        self.events.from_journal(stored, &mut |event| match self.events.to_journal(&event) {
+            Ok(encoded) => events.push((event, encoded)),
+            Err(error) => refused = refused.take().or(Some(error)),
+        })?;
+        refused.map_or(Ok(events), Err)
     }
 
     fn is_kept(&self, stored: &Envelope, target: &Target) -> Result<bool, AdaptError> {

@@ -100,21 +100,26 @@ impl Sweep {
         Ok((done, found))
     }
 
-    /// Rewrites everything, looks at everything, and compares; of a very large journal one part after the other.
+    /// Rewrites everything, looks at everything, and compares: one part after the other, and each is looked at while the next is rewritten.
     async fn round(
         &self,
         progress: &(dyn Fn(u64) + Send + Sync),
     ) -> Result<(RewriteReport, RewriteReport), RewriteError> {
         let (mut done, mut found) = (RewriteReport::default(), RewriteReport::default());
         let (mut from, mut compared) = (Offset::BEGINNING, Compared::default());
-        loop {
-            let part = self.rewrite(from, &mut done, progress).await?;
-            compared.add(self.look(from, Some(&part), &mut found, progress).await?);
-            if part.is_last {
-                break;
-            }
-            from = part.end;
+        let mut part = self.rewrite(from, &mut done, progress).await?;
+        while !part.is_last {
+            let look = self.look(from, Some(&part), &mut found, progress);
+            let (looked, next) = if self.settings.events_per_second.is_none() {
+                futures::try_join!(look, self.rewrite(part.end, &mut done, progress))?
+            } else {
+                // Together they would be twice as fast as they may.
+                (look.await?, self.rewrite(part.end, &mut done, progress).await?)
+            };
+            compared.add(looked);
+            from = std::mem::replace(&mut part, next).end;
         }
+        compared.add(self.look(from, Some(&part), &mut found, progress).await?);
         self.states(true, &mut done, progress).await?;
         self.states(false, &mut found, progress).await?;
         if compared.has_lost() {
