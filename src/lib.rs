@@ -85,5 +85,8 @@ struct Projections;
 #[doc = include_str!("../docs/shutdown.md")]
 struct Shutdown;
 #[cfg(doctest)]
+#[doc = include_str!("../docs/durable-state.md")]
+struct DurableStates;
+#[cfg(doctest)]
 #[doc = include_str!("../docs/errors.md")]
 struct Errors;

@@ -143,6 +143,10 @@ fn settings() -> BTreeMap<&'static str, String> {
             function!("Kind::passivate_after", Kind::<Probe>::passivate_after),
             seconds(field(&kind, "passivate_after").trim_start_matches("Some(").trim_end_matches(')')),
         ),
+        (
+            function!("Kind::keep_revisions", Kind::<Probe>::keep_revisions),
+            number(field(&kind, "keep_revisions")),
+        ),
         (function!("Kind::never_passivate", Kind::<Probe>::never_passivate), "–".to_owned()),
         (function!("Kind::restart", Kind::<Probe>::restart), {
             let limit =

@@ -2,9 +2,9 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use annals_journal::{PersistenceId, Timestamp};
+use annals_journal::{Journal as _, PersistenceId, SeqNr, Timestamp};
 use annals_migrations::{EventAdapter, Form, Permission, Written};
-use annals_snapshot::{Retention, Snapshot};
+use annals_snapshot::{Retention, Snapshot, SnapshotPolicy};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use tokio::time::Instant;
@@ -85,7 +85,8 @@ impl<A: PersistentActor> Entities<A> {
             states: Kind::<A>::states()?,
             written: Arc::clone(&node.written),
             clearance: Some(node.clearance.clone()),
-            snapshots: kind.snapshots,
+            snapshots: if A::REPLACES_STATE { SnapshotPolicy::never() } else { kind.snapshots },
+            keep_revisions: kind.keep_revisions,
             limits: node.journal.limits(),
             bounds: kind.bounds,
         };
@@ -349,6 +350,22 @@ impl<A: PersistentActor> Entities<A> {
                 false
             }
         }
+    }
+
+    /// Deletes older revisions; a failure is logged and counted.
+    pub(crate) async fn delete_revisions(&self, id: &PersistenceId, to: SeqNr) -> bool {
+        let limit = self.node.recovery_timeout;
+        let reason = match tokio::time::timeout(limit, self.node.journal.delete_to(id, to)).await {
+            Ok(Ok(())) => return true,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("no answer within {limit:?}"),
+        };
+        self.node.metrics.revision_deletion_failures.increment(1);
+        tracing::warn!(
+            persistence_id = %id, to = to.get(), reason,
+            "older revisions were not deleted: a later deletion takes them too"
+        );
+        false
     }
 
     /// Whether the form that a snapshot has is still the one that is written.

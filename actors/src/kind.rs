@@ -26,6 +26,7 @@ pub struct Kind<A: PersistentActor> {
     pub(crate) services: Services,
     pub(crate) snapshots: SnapshotPolicy<A, A::Event>,
     pub(crate) retention: Retention,
+    pub(crate) keep_revisions: u64,
     pub(crate) adapter: Option<Arc<dyn EventAdapter<A::Event>>>,
     pub(crate) bounds: Bounds,
     pub(crate) mailbox: Mailbox,
@@ -46,6 +47,7 @@ impl<A: PersistentActor> Kind<A> {
             services: Services::default(),
             snapshots: SnapshotPolicy::default(),
             retention: Retention::default(),
+            keep_revisions: 10,
             adapter: None,
             bounds: Bounds {
                 events: 256,
@@ -70,7 +72,7 @@ impl<A: PersistentActor> Kind<A> {
         self
     }
 
-    /// When snapshots are taken; default: [`SnapshotPolicy::default`].
+    /// When snapshots are taken (a [`DurableState`](crate::DurableState) has none, whatever is said here); default: [`SnapshotPolicy::default`].
     #[must_use]
     pub fn snapshots(mut self, policy: SnapshotPolicy<A, A::Event>) -> Self {
         self.snapshots = policy;
@@ -81,6 +83,16 @@ impl<A: PersistentActor> Kind<A> {
     #[must_use]
     pub fn retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
+        self
+    }
+
+    /// How many revisions of a [`DurableState`](crate::DurableState) may lie behind the newest before they are deleted; default 10, and 0
+    /// deletes after each update. What lies behind it when the entity leaves memory is deleted then, in either case.
+    ///
+    /// A deletion is one more small commit. It waits for no registered reader: one that comes late gets the newest revision.
+    #[must_use]
+    pub fn keep_revisions(mut self, revisions: u64) -> Self {
+        self.keep_revisions = revisions;
         self
     }
 
@@ -201,6 +213,7 @@ impl<A: PersistentActor> fmt::Debug for Kind<A> {
             .field("kind", &A::KIND)
             .field("snapshots", &self.snapshots)
             .field("retention", &self.retention)
+            .field("keep_revisions", &self.keep_revisions)
             .field("mailbox", &self.mailbox)
             .field("stash_capacity", &self.bounds.stash)
             .field("max_pending", &(self.bounds.events, self.bounds.bytes))

@@ -9,6 +9,8 @@
 
 mod persistent_actor;
 pub use persistent_actor::{Handle, NeverRejected, PersistentActor};
+mod durable_state;
+pub use durable_state::{DurableState, StateChange};
 mod command_list;
 pub use command_list::{At, CommandList, Lists};
 mod context;

@@ -38,6 +38,10 @@ pub trait PersistentActor: Default + Serialize + DeserializeOwned + Send + Sync 
         Migrations::new()
     }
 
+    /// Each event is the whole state: recovery reads the newest, and older ones go. What [`DurableState`](crate::DurableState) is made of.
+    #[doc(hidden)]
+    const REPLACES_STATE: bool = false;
+
     /// Declares the services that handlers take from their context, so that a missing one is found at start.
     fn services(_needs: &mut ServiceNeeds) {}
 }

@@ -14,6 +14,7 @@
 //! | `annals_actor_passivations` | counter | entities | left memory because they were idle or asked to |
 //! | `annals_actor_recoveries` | counter | recoveries | ended well |
 //! | `annals_actor_recovery_failures` | counter | recoveries | given up: an operator must look |
+//! | `annals_actor_revision_deletion_failures` | counter | deletions | of older revisions of a durable state that failed; they are tried again |
 //! | `annals_actor_given_up` | counter | entities | stopped because they panicked too often |
 //! | `annals_actor_recovery_seconds` | histogram | seconds | from the claim to ready |
 //! | `annals_actor_recovered_events` | counter | events | replayed by recoveries |
@@ -69,6 +70,8 @@ pub const PASSIVATIONS: &str = "annals_actor_passivations";
 pub const RECOVERIES: &str = "annals_actor_recoveries";
 /// Recoveries that were given up.
 pub const RECOVERY_FAILURES: &str = "annals_actor_recovery_failures";
+/// Deletions of older revisions that failed.
+pub const REVISION_DELETION_FAILURES: &str = "annals_actor_revision_deletion_failures";
 /// Entities that panicked too often.
 pub const GIVEN_UP: &str = "annals_actor_given_up";
 /// From claim to ready, in seconds.
@@ -125,6 +128,7 @@ pub(crate) struct ActorMetrics {
     pub(crate) passivations: Counter,
     pub(crate) recoveries: Counter,
     pub(crate) recovery_failures: Counter,
+    pub(crate) revision_deletion_failures: Counter,
     pub(crate) given_up: Counter,
     pub(crate) recovery_seconds: Histogram,
     pub(crate) recovered_events: Counter,
@@ -144,6 +148,7 @@ impl ActorMetrics {
             passivations: counter!(PASSIVATIONS),
             recoveries: counter!(RECOVERIES),
             recovery_failures: counter!(RECOVERY_FAILURES),
+            revision_deletion_failures: counter!(REVISION_DELETION_FAILURES),
             given_up: counter!(GIVEN_UP),
             recovery_seconds: histogram!(RECOVERY_SECONDS),
             recovered_events: counter!(RECOVERED_EVENTS),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use annals_journal::{
     Envelope, EventDigest, JournalError, PersistenceId, ReplayRange, Replayed, SeqNr, json_lines,
 };
+use annals_migrations::is_whole_state;
 use annals_snapshot::Snapshot;
 use anyhow::{Context as _, bail};
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -130,7 +131,7 @@ impl Export<'_> {
         let snapshot = if self.args.snapshots { newest(self.stores, id).await? } else { None };
         let mut last_event: Option<EventDigest> = None;
         let mut replay = self.stores.journal.replay(ReplayRange::all(id));
-        let (mut events, mut deleted_to) = (0, SeqNr::ZERO);
+        let (mut events, mut deleted_to, mut whole_state) = (0, SeqNr::ZERO, false);
         while let Some(item) = replay.next().await {
             match item.map_err(unreadable)? {
                 Replayed::Event(event) => {
@@ -138,6 +139,7 @@ impl Export<'_> {
                     if snapshot.as_ref().is_some_and(|snapshot| snapshot.seq_nr == written.seq_nr) {
                         last_event = Some(written.digest());
                     }
+                    whole_state = is_whole_state(id.kind(), &written.manifest);
                     events += 1;
                 }
                 Replayed::Deleted { to, .. } => {
@@ -156,7 +158,7 @@ impl Export<'_> {
         self.summary.ids += 1;
         self.summary.events += events;
         self.summary.deleted += deleted_to.get();
-        self.summary.not_recoverable += u64::from(deleted_to > stands_for);
+        self.summary.not_recoverable += u64::from(deleted_to > stands_for && !whole_state);
         Ok(())
     }
 

@@ -64,7 +64,7 @@ pub use event_list::EventList;
 mod list_adapter;
 pub use list_adapter::ListAdapter;
 mod state_adapter;
-pub use state_adapter::StateAdapter;
+pub use state_adapter::{STATE, STATE_DELETED, StateAdapter, is_whole_state};
 mod command_adapter;
 pub use command_adapter::CommandAdapter;
 mod negotiation;

@@ -67,6 +67,13 @@ impl<T> Migrations<T> {
         Self { up: Vec::new(), down: Vec::new(), retired: Vec::new(), types: PhantomData }
     }
 
+    /// The same steps for another type that is stored as this one is: an event that has a state and nothing else.
+    #[must_use]
+    pub fn stored_alike<U>(self) -> Migrations<U> {
+        let Self { up, down, retired, types: _ } = self;
+        Migrations { up, down, retired, types: PhantomData }
+    }
+
     /// Reads a version of a manifest as the version after it.
     #[must_use]
     pub fn up(self, manifest: impl Into<String>, version: u32, step: Step) -> Self {

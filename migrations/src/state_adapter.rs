@@ -38,7 +38,7 @@ impl<S: Serialize + DeserializeOwned + 'static> StateAdapter<S> {
     /// # Errors
     /// As [`StateAdapter::new`], and when the steps have a gap.
     pub fn with(kind: &str, version: u32, migrations: Migrations<S>) -> Result<Self, SchemaError> {
-        let schema = Schema { name: SchemaName::OfKind("state"), version, codec: Codec::Json };
+        let schema = Schema { name: SchemaName::OfKind(STATE), version, codec: Codec::Json };
         Ok(Self(ValueAdapter::new(kind, &schema, migrations)?))
     }
 
@@ -98,3 +98,22 @@ impl<S> fmt::Debug for StateAdapter<S> {
         f.debug_tuple("StateAdapter").field(&self.0).finish()
     }
 }
+
+/// Whether an event of a kind stands for all before it: it has the whole state, as those of a durable state, or says that there is none.
+///
+/// ```
+/// use annals_journal::Manifest;
+///
+/// let manifest = |name| Manifest::new(name).expect("a valid name");
+/// assert!(annals_migrations::is_whole_state("profile", &manifest("profile.state")));
+/// assert!(!annals_migrations::is_whole_state("profile", &manifest("profile.renamed")));
+/// ```
+pub fn is_whole_state(kind: &str, manifest: &Manifest) -> bool {
+    let name = manifest.as_str().strip_prefix(kind).and_then(|rest| rest.strip_prefix('.'));
+    name.is_some_and(|name| [STATE, STATE_DELETED].contains(&name))
+}
+
+/// The name of a state.
+pub const STATE: &str = "state";
+/// The name of an event that says that there is no state any more.
+pub const STATE_DELETED: &str = "state-deleted";

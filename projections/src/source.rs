@@ -24,8 +24,15 @@ use crate::{Gone, Projected};
 /// ```
 pub struct Source<E> {
     node: Node,
-    kinds: HashMap<&'static str, Decode<E>>,
+    kinds: HashMap<&'static str, Known<E>>,
     tag: Option<Tag>,
+}
+
+/// A kind whose events are wanted.
+struct Known<E> {
+    decode: Decode<E>,
+    /// Each event is the whole state: those before the newest are of no use to anybody.
+    replaces_state: bool,
 }
 
 /// What a stored event means.
@@ -61,7 +68,8 @@ impl<E: Send + Sync + 'static> Source<E> {
             let read = adapter.from_journal(stored, &mut |event| events.push(into(event)));
             read.map(|()| events).map_err(|error| error.to_string())
         };
-        self.kinds.insert(A::KIND, Box::new(decode));
+        let known = Known { decode: Box::new(decode), replaces_state: A::REPLACES_STATE };
+        self.kinds.insert(A::KIND, known);
         Ok(self)
     }
 
@@ -105,7 +113,7 @@ impl<E: Send + Sync + 'static> Source<E> {
                         event,
                     };
                     let events = match known {
-                        Some(decode) => {
+                        Some(Known { decode, .. }) => {
                             decode(&stored.envelope).map(|events| events.into_iter().map(event).collect())
                         }
                         None => Err(format!(
@@ -115,6 +123,7 @@ impl<E: Send + Sync + 'static> Source<E> {
                     };
                     batch.push(stored.offset, persistence_id.clone(), *seq_nr, events);
                 }
+                PageItem::Deleted { .. } if known.is_some_and(|known| known.replaces_state) => passed += 1,
                 PageItem::Deleted { offset, persistence_id, from, to } => {
                     batch.push_gone(Gone { persistence_id, from, to, offset, erased: false });
                 }

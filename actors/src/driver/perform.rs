@@ -113,6 +113,11 @@ impl<A: PersistentActor> Driver<A> {
                 let save = async move { Input::Saved { stored: entities.save(*snapshot).await } };
                 self.errands().save = Some(save.boxed());
             }
+            Action::Delete(to) => {
+                let (entities, id) = (Arc::clone(&self.entities), id.clone());
+                let delete = async move { Input::Saved { stored: entities.delete_revisions(&id, to).await } };
+                self.errands().save = Some(delete.boxed());
+            }
             Action::LeaveAlone(pause) => {
                 let until = Instant::now() + self.entities.spread(id, pause);
                 self.ending().left_alone = Some(until);

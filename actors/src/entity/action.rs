@@ -27,9 +27,9 @@ pub(crate) enum Input<A: PersistentActor> {
     Worked(WorkOutput),
     /// A child failed, and its supervision says that the entity fails with it.
     ChildFailed(ActorFailure),
-    /// End of [`Action::Save`].
+    /// End of [`Action::Save`] or [`Action::Delete`].
     Saved {
-        /// Whether it is stored.
+        /// Whether it is done.
         stored: bool,
     },
     /// No command came for the idle time.
@@ -80,6 +80,8 @@ pub(crate) enum Action<A: PersistentActor> {
     RefuseMailbox(Failure),
     /// Store a snapshot, prune behind it.
     Save(Box<Snapshot>),
+    /// Delete the events up to a number: older revisions.
+    Delete(SeqNr),
     /// Pause, then [`Input::Rested`].
     Rest(Duration),
     /// Once it has ended, answer its commands with the failure of the next [`Action::RefuseMailbox`] for so long.

@@ -20,6 +20,9 @@
 //! whose events may be stored are *lost* until recovery has read the journal: then they are answered with the reply
 //! that they had, or decided again.
 //!
+//! Where each event is the whole state ([`DurableState`](crate::DurableState)) there are no snapshots: the newest event is replayed, and
+//! those before it are deleted on the way.
+//!
 //! Who is told to stop gracefully gets [`Input::Drain`] after the last command of the mailbox. It goes on, through setbacks and
 //! recoveries too, until nobody waits any more but in the stash, which nobody will open; then it stops.
 
@@ -49,7 +52,7 @@ pub(crate) use action::{Action, Input, Report, RestartReason, StopReason, WorkOu
 use held::Lost;
 use recovery::{Claiming, Loading, Replaying, Settling};
 pub(crate) use rules::{Activations, Bounds, Rules};
-use running::{Running, Setback};
+use running::{Revisions, Running, Setback};
 pub(crate) use supervision::Supervision;
 use waiting::{Stashed, Waiting};
 
@@ -72,7 +75,7 @@ pub(crate) struct Entity<A: PersistentActor> {
     setbacks: u32,
     /// Since it first panicked or could not recover.
     supervision: Option<Box<Supervision>>,
-    /// A save is on its way.
+    /// A save, or a deletion of older revisions, is on its way.
     saving: bool,
     told: Told,
     out: Vec<Action<A>>,
@@ -286,6 +289,7 @@ impl<A: PersistentActor> Entity<A> {
             Ok(_) => {
                 self.setbacks = 0;
                 running.acknowledge(&mut self.saving, &mut self.out);
+                running.delete_older(&self.rules, now, &mut self.saving, &mut self.out);
             }
             Err(error) => self.throw_away(now, Setback::Journal(error)),
         }

@@ -6,7 +6,7 @@ use annals_journal::{EventDigest, Head, JournalError, Replayed, SeqNr, StoredEve
 use annals_snapshot::{Cadence, Snapshot, SnapshotError};
 
 use super::supervision::Sentence;
-use super::{Action, Entity, Phase, Report, Running, StopReason, Told};
+use super::{Action, Entity, Phase, Report, Revisions, Running, StopReason, Told};
 use crate::panic::message;
 use crate::{Failure, PersistentActor, RecoveryError};
 
@@ -112,8 +112,8 @@ impl<A: PersistentActor> Entity<A> {
             // Nobody will know any more whether it was stored.
             self.out.extend(lost.into_unknown());
         }
-        if head.seq_nr == head.erased_to {
-            // Nothing was ever stored, or nothing that can be read.
+        if head.seq_nr == head.erased_to || A::REPLACES_STATE {
+            // Nothing was ever stored, or nothing that can be read; or there are no snapshots.
             self.replay(now, token, head, None);
             return;
         }
@@ -182,7 +182,13 @@ impl<A: PersistentActor> Entity<A> {
     fn replay(&mut self, now: Timestamp, token: Token, head: Head, snapshot: Option<(A, Snapshot)>) {
         let (state, next, cadence, snapshot, began_with) = match snapshot {
             // Behind what was erased a new life begins.
-            None => (A::default(), head.erased_to.next(), Cadence::new(), None, SeqNr::ZERO),
+            None => {
+                let first = head.erased_to.next();
+                // Where each is the whole state, the newest is enough; and what is lost must be read.
+                let newest = self.lost.as_ref().map_or(head.seq_nr, |lost| lost.first_unknown());
+                let next = if A::REPLACES_STATE { newest.min(head.seq_nr).max(first) } else { first };
+                (A::default(), next, Cadence::new(), None, SeqNr::ZERO)
+            }
             Some((state, snapshot)) => {
                 let seq_nr = snapshot.seq_nr;
                 let cadence = Cadence::from_snapshot(snapshot.timestamp);
@@ -329,7 +335,10 @@ impl<A: PersistentActor> Entity<A> {
     fn ready(&mut self, now: Timestamp, replaying: Replaying<A>) {
         let Replaying { token, head, state, replayed, cadence, last_event, began_with, .. } = replaying;
         self.trouble = None;
-        let running = Running::new(token, state, head.seq_nr, last_event, cadence, now);
+        let mut running = Running::new(token, state, head.seq_nr, last_event, cadence, now);
+        if A::REPLACES_STATE {
+            running = running.with_revisions(Revisions::deleted_to(head.deleted_to.max(head.erased_to)));
+        }
         self.phase = Phase::Running(Box::new(running));
         self.out.push(Action::Ready { replayed, snapshot: began_with });
         if let Some(lost) = self.lost.take() {

@@ -22,6 +22,8 @@ pub(crate) struct Rules<A: PersistentActor> {
     /// Where it is asked how something may be written; `None`: nothing has to be asked for.
     pub(crate) clearance: Option<Clearance>,
     pub(crate) snapshots: SnapshotPolicy<A, A::Event>,
+    /// Where events replace the state: how many may lie behind the newest.
+    pub(crate) keep_revisions: u64,
     pub(crate) limits: Limits,
     pub(crate) bounds: Bounds,
 }

@@ -14,10 +14,12 @@ use crate::effect::{After, Deed, Events, Outcome, SideEffect, Work};
 use crate::panic::message;
 use crate::{Failure, PersistentActor};
 
+mod revisions;
 mod setback;
 mod snapshotting;
 mod written_events;
 
+pub(super) use revisions::Revisions;
 pub(super) use setback::Setback;
 use snapshotting::LastEvent;
 use written_events::{Place, Unwritten, WrittenEvents};
@@ -44,8 +46,10 @@ pub(super) struct Running<A: PersistentActor> {
     cadence: Cadence,
     /// A snapshot that waits until its last event is durable.
     snapshot: Option<(u64, Box<Snapshot>)>,
+    /// Of a state that its events replace.
+    revisions: Option<Box<Revisions>>,
     stopping: Option<StopReason>,
-    /// The last opportunity for a snapshot was used.
+    /// The last opportunity for a snapshot, or a deletion, was used.
     tried_last_snapshot: bool,
     now: Timestamp,
 }
@@ -100,10 +104,16 @@ impl<A: PersistentActor> Running<A> {
             work: None,
             cadence,
             snapshot: None,
+            revisions: None,
             stopping: None,
             tried_last_snapshot: false,
             now,
         }
+    }
+
+    /// The same, of a state that its events replace.
+    pub(super) fn with_revisions(self, revisions: Revisions) -> Self {
+        Self { revisions: Some(Box::new(revisions)), ..self }
     }
 
     pub(super) fn decided(&self) -> SeqNr {
@@ -459,7 +469,11 @@ impl<A: PersistentActor> Running<A> {
             // The save on its way ends first, so that the last one is the newest.
             return None;
         }
-        if !std::mem::replace(&mut self.tried_last_snapshot, true)
+        let is_last = !std::mem::replace(&mut self.tried_last_snapshot, true);
+        if is_last && self.delete_all_older(saving, out) {
+            return None;
+        }
+        if is_last
             && self.cadence.is_due_on_stop(&rules.snapshots, self.now)
             && let Some(snapshot) = self.take_snapshot(identity, rules, out)
         {

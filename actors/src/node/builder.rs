@@ -435,7 +435,8 @@ impl<A: PersistentActor> Registration for Kind<A> {
         Ok([
             (Role::Event, self.adapter()?.versions()),
             (Role::Command, A::Commands::versions(A::KIND)?),
-            (Role::State, Self::states()?.versions()),
+            // Where the events are the states there are no snapshots.
+            (Role::State, if A::REPLACES_STATE { Vec::new() } else { Self::states()?.versions() }),
         ])
     }
 

@@ -8,7 +8,7 @@ use annals_journal::{
     StoredEvent, Timestamp, Token, Write, WriterId,
 };
 use annals_migrations::{Command, WrittenForms};
-use annals_snapshot::Snapshot;
+use annals_snapshot::{Snapshot, SnapshotPolicy};
 use serde_json::Value;
 
 use super::findings::Findings;
@@ -59,7 +59,8 @@ impl<A: PersistentActor> Bench<A> {
             states,
             written: Arc::new(WrittenForms::new()),
             clearance: None,
-            snapshots: kind.snapshots,
+            snapshots: if A::REPLACES_STATE { SnapshotPolicy::never() } else { kind.snapshots },
+            keep_revisions: kind.keep_revisions,
             limits: LIMITS,
             bounds: kind.bounds,
         });
@@ -337,6 +338,8 @@ impl<A: PersistentActor> Bench<A> {
                 self.snapshots.push(*snapshot);
                 return Some(Input::Saved { stored: true });
             }
+            // They stay, to be replayed.
+            Action::Delete(_) => return Some(Input::Saved { stored: true }),
             Action::Rest(pause) => {
                 self.now = self.now.plus(pause);
                 return Some(Input::Rested);
@@ -470,7 +473,7 @@ mod tests {
     fn a_snapshot_of_another_state_is_found() {
         let mut bench = bench();
         bench.rules = Arc::new(Rules {
-            snapshots: annals_snapshot::SnapshotPolicy::every_events(1),
+            snapshots: SnapshotPolicy::every_events(1),
             adapter: Arc::clone(&bench.rules.adapter),
             states: annals_migrations::StateAdapter::new("light", 1).unwrap(),
             written: Arc::default(),

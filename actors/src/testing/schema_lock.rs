@@ -132,7 +132,9 @@ impl SchemaLock {
             .map_err(|reason| SchemaError::Name { kind: A::KIND.to_owned(), reason })?;
         let (events, states) = (kind.adapter()?, Kind::<A>::states()?);
         self.today.add(A::KIND, Role::Event, &events.versions(), &events.shapes());
-        self.today.add(A::KIND, Role::State, &states.versions(), &states.shapes());
+        if !A::REPLACES_STATE {
+            self.today.add(A::KIND, Role::State, &states.versions(), &states.shapes());
+        }
         let reads: Reads = Box::new(move |form, codec, payload| {
             let (mut read, envelope) = (Vec::new(), envelope(&sample, form, codec, payload));
             events.from_journal(&envelope, &mut |event| read.push(event))?;

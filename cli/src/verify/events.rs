@@ -4,6 +4,7 @@ use annals_journal::encryption::{Fault, FaultKind, HistoryCheck, KeyState, Sound
 use annals_journal::{
     Envelope, EventDigest, Head, JournalError, KeyId, PersistenceId, Replayed, SeqNr, Token,
 };
+use annals_migrations::is_whole_state;
 
 use super::entity::{Checked, kind_of};
 use super::finding::{Finding, Kind};
@@ -17,6 +18,8 @@ pub(super) struct Events {
     /// The newest token.
     pub(super) token: Token,
     pub(super) deleted_to: SeqNr,
+    /// The newest is the whole state: nothing before it is needed.
+    pub(super) end_in_whole_state: bool,
     /// The first and the last that are in the clear.
     pub(super) plain: Option<[SeqNr; 2]>,
 }
@@ -30,8 +33,13 @@ pub(super) async fn events(
     wanted: &BTreeSet<SeqNr>,
     checked: &mut Checked,
 ) -> Events {
-    let mut events =
-        Events { digests: BTreeMap::new(), token: Token::NONE, deleted_to: SeqNr::ZERO, plain: None };
+    let mut events = Events {
+        digests: BTreeMap::new(),
+        token: Token::NONE,
+        deleted_to: SeqNr::ZERO,
+        end_in_whole_state: false,
+        plain: None,
+    };
     let mut seals = match stores.sealed() {
         Some(sealed) => Seals::Checked(Box::new(sealed.check(id, head, keys))),
         None => Seals::Covered(keys),
@@ -50,6 +58,8 @@ pub(super) async fn events(
                     checked.findings.push(Finding::at(id, envelope.seq_nr, Kind::StaleWriter, what));
                 }
                 events.token = events.token.max(envelope.token);
+                events.end_in_whole_state =
+                    envelope.seq_nr == head.seq_nr && is_whole_state(id.kind(), &envelope.manifest);
                 if wanted.contains(&envelope.seq_nr) {
                     events.digests.insert(envelope.seq_nr, envelope.digest());
                 }

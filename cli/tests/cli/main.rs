@@ -10,6 +10,7 @@ mod any_journal;
 mod copying;
 mod copying_kill;
 mod documentation;
+mod durable_state;
 mod encrypting;
 mod erasing;
 #[cfg(unix)]

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 mod accounts;
+mod durable_state;
 mod view;
 
 use std::time::Duration;

@@ -72,6 +72,7 @@ impl Setting {
             written: Arc::default(),
             clearance: None,
             snapshots,
+            keep_revisions: 0,
             limits: LIMITS,
             bounds,
         })

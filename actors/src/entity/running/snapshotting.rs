@@ -20,7 +20,9 @@ pub(super) enum LastEvent {
 
 impl<A: PersistentActor> Running<A> {
     pub(in crate::entity) fn saved(&mut self, now: Timestamp, stored: bool) {
-        if stored {
+        if self.revisions.is_some() {
+            self.deleted(now, stored);
+        } else if stored {
             self.cadence.saved();
         } else {
             self.cadence.failed(now);

@@ -239,6 +239,7 @@ impl Rig {
             written,
             clearance: Some(Clearance::new().0),
             snapshots,
+            keep_revisions: 0,
             limits: Limits { max_payload_bytes: 5_000, max_events: 3, marks: false },
             bounds: bounds(),
         };
@@ -481,6 +482,7 @@ pub(super) fn name(action: &Action<Counter>) -> &'static str {
         Action::Unknown(_) => "unknown",
         Action::RefuseMailbox(_) => "refuse mailbox",
         Action::Save(_) => "save",
+        Action::Delete(_) => "delete",
         Action::Rest(_) => "rest",
         Action::LeaveAlone(_) => "leave alone",
         Action::Ready { .. } => "ready",

@@ -55,6 +55,7 @@ impl Owner {
                     self.seen.push(Happened::Save { number: snapshot.seq_nr.get() });
                     self.save = Some(*snapshot);
                 }
+                Action::Delete(_) => unreachable!("its events do not replace its state"),
                 Action::Release(delivery, effects) => {
                     delivery.release();
                     self.side_effects.extend(effects);
