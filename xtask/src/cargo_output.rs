@@ -67,7 +67,8 @@ fn without_result(suite: Suite) -> Suite {
     Suite { failed: 1, broken: Some("ended without a result: crashed or was killed".into()), ..suite }
 }
 
-fn suite_name(line: &str) -> Option<String> {
+/// The name of the suite that begins with this line.
+pub(crate) fn suite_name(line: &str) -> Option<String> {
     let line = line.trim_start();
     if let Some(running) = line.strip_prefix("Running ") {
         // `unittests src/lib.rs (target/debug/deps/annals_journal-0123456789abcdef)`

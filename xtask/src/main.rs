@@ -1,5 +1,5 @@
 //! Everything that CI does: `cargo xtask test` and `cargo xtask bench`; `cargo xtask services`, the servers that tests use,
-//! and `cargo xtask simulate`, clusters on virtual time.
+//! `cargo xtask simulate`, clusters on virtual time, and `cargo xtask conformance`, the page that says what each backend keeps.
 //!
 //! `test` runs the steps of [`steps::ALL`] one after the other; each is a function from a [`step::Context`] to an
 //! [`step::Outcome`]. `bench` builds and runs the benches of the root package and joins their results.
@@ -8,6 +8,7 @@ mod bench;
 mod budget;
 mod cargo_output;
 mod command;
+mod conformance;
 mod full_run;
 mod licence;
 mod machine;
@@ -38,6 +39,8 @@ enum Command {
     Bench(bench::Args),
     /// Starts and stops the servers that tests use; `test` does it by itself.
     Services(services::Args),
+    /// Runs the conformance suites over every backend and writes docs/conformance.md.
+    Conformance,
     /// Simulates clusters on virtual time, with all that can go wrong.
     Simulate(simulate::Args),
 }
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&workspace, &args),
         Command::Bench(args) => bench::run(&workspace, &args),
         Command::Services(args) => services::run(&workspace, &args),
+        Command::Conformance => conformance::run(&workspace),
         Command::Simulate(args) => simulate::simulate(&args),
     });
     match result {

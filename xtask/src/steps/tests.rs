@@ -2,6 +2,7 @@ use anyhow::Result;
 
 use crate::budget;
 use crate::cargo_output::{self, Suite};
+use crate::conformance;
 use crate::services::Services;
 use crate::step::{Context, Outcome};
 
@@ -36,9 +37,17 @@ pub(super) fn run(context: &Context<'_>) -> Result<Outcome> {
     for missing in services.missing() {
         note.push_str(&format!("; SKIPPED: {missing}"));
     }
-    services.stop()?;
+    let ok = all_ok && failed == 0;
     let details = cargo_output::failures(&printed);
-    Ok(Outcome { ok: all_ok && failed == 0, note, details, suites })
+    // The page is about all backends, and about a run in which everything holds.
+    if ok
+        && services.missing().is_empty()
+        && let Some(complaint) = conformance::compare(context.workspace, &printed)?
+    {
+        note.push_str(&format!("; {complaint}"));
+    }
+    services.stop()?;
+    Ok(Outcome { ok, note, details, suites })
 }
 
 /// Passed and failed tests of all suites.
