@@ -343,7 +343,7 @@ fn log_lines_are_json_when_asked() {
     let log = std::fs::read_to_string(file.with_extension("log")).unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(
-        lines.iter().any(|line| line["fields"]["message"] == "stopped" && line["level"] == "INFO"),
+        lines.iter().any(|line| line["fields"]["message"] == "shut down" && line["level"] == "INFO"),
         "{log}"
     );
 }
