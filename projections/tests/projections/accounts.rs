@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use annals_actors::{Context, Effect, Handle, NeverRejected, Node, PersistentActor, Stores};
+use annals_journal::encryption::{
+    DataKeyOptions, DataKeys, Eraser, ErasureLog, Ring, RingKeys, SealedJournal, SealedOptions,
+};
 use annals_journal::{PersistenceId, SeqNr};
 use annals_migrations::{Command, Event};
 use annals_projections::Source;
@@ -67,6 +70,34 @@ impl Bank {
         let stores = Stores { journal, records, snapshots: Arc::new(MemorySnapshotStore::new()) };
         let node = Node::builder("bank").entity::<Account>().start(stores).await.unwrap();
         Self { node, sent: Mutex::default(), count: Mutex::default() }
+    }
+
+    /// Behind keys, with the accounts that another has left.
+    pub(crate) async fn open_sealed(place: &Place, before: Option<Self>) -> Self {
+        let (journal, records) = place.journal();
+        let ring = format!(r#"{{"active":1,"keys":{{"1":"{}="}}}}"#, "B".repeat(42) + "A");
+        let ring = Arc::new(RingKeys::from(Ring::parse(&ring).unwrap()));
+        let keys = DataKeys::open(records.clone(), ring, DataKeyOptions::default()).await.unwrap();
+        let journal = Arc::new(SealedJournal::open(journal, keys, SealedOptions::default()).await.unwrap());
+        let stores = Stores { journal, records, snapshots: Arc::new(MemorySnapshotStore::new()) };
+        let node = Node::builder("bank").entity::<Account>().start(stores).await.unwrap();
+        match before {
+            Some(Self { node: ended, sent, count }) => {
+                ended.shutdown().await;
+                Self { node, sent, count }
+            }
+            None => Self { node, sent: Mutex::default(), count: Mutex::default() },
+        }
+    }
+
+    /// Erases an account: its key is destroyed.
+    pub(crate) async fn erase(&self, place: &Place, account: &str) {
+        let (journal, records) = place.journal();
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = ErasureLog::open(folder.path().join("erased.jsonl")).unwrap();
+        let id = PersistenceId::new("account", account).unwrap();
+        Eraser::new(journal, records).erase(&id, &mut log).await.unwrap();
+        self.sent.lock().unwrap().remove(account);
     }
 
     pub(crate) fn source(&self) -> Source<AccountEvent> {

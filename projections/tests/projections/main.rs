@@ -201,6 +201,29 @@ async fn events_that_were_deleted_before_they_were_seen_are_told() {
 }
 
 #[tokio::test]
+async fn events_that_were_erased_before_they_were_seen_are_told_and_those_beside_them_are_projected() {
+    for place in places().await {
+        let bank = Bank::open_sealed(&place, None).await;
+        bank.deposit(60).await;
+        bank.erase(&place, "a-3").await;
+        // A process that has no key in memory.
+        let bank = Bank::open_sealed(&place, Some(bank)).await;
+        let view = View::new(&place);
+        let projection =
+            view.start("sums", &bank, |builder| builder.on_failure(quick(FailurePolicy::stop()))).unwrap();
+        let stopped = projection.until(|status| matches!(status.phase, Phase::Stopped { .. })).await.unwrap();
+        let Phase::Stopped { error } = stopped.phase else { panic!("it stopped") };
+        assert!(error.contains("of account|a-3 were erased"), "{error}");
+        view.does_without();
+        projection.resume().await.unwrap();
+        projection.caught_up().await.unwrap();
+        assert_eq!(view.rows().await, bank.rows(), "{place:?}");
+        assert!(!view.rows().await.contains_key("a-3"));
+        bank.close().await;
+    }
+}
+
+#[tokio::test]
 async fn two_projections_of_one_journal_have_nothing_to_do_with_each_other() {
     for place in places().await {
         let bank = Bank::open(&place).await;
