@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::cluster_settings::{DowningLease, HandOver};
 use super::cluster_view::ClusterView;
@@ -97,6 +97,7 @@ impl Driver {
                     Command::Close => break,
                 },
             };
+            self.let_go_of_what_has_ended(&node);
             let actions = node.step(self.now(), input);
             if node.id().incarnation != self.transport.context.incarnation() {
                 self.transport.context.is_now(node.id().incarnation);
@@ -118,6 +119,15 @@ impl Driver {
         let _ = remembering.await;
         self.transport.close(super::LAST_WORDS).await;
         end.send_replace(true);
+    }
+
+    /// Otherwise each question for the lease would stay for as long as the node runs.
+    fn let_go_of_what_has_ended(&mut self, node: &Node) {
+        while let Some(ended) = self.beside.try_join_next() {
+            if let Err(error) = ended {
+                error!(node = %node.id(), %error, "a part of the cluster's driver ended; restart this node if it does not go on");
+            }
+        }
     }
 
     fn publish(&self, node: &Node, views: &watch::Sender<Arc<ClusterView>>) {
